@@ -1,0 +1,141 @@
+//! Durable storage: append-only logs and small keyed records, committed together.
+//!
+//! The store knows nothing of MQTT or chat: an entry and a record are bytes. Everything in one [`Store::commit`] is
+//! one atomic step, and when it returns, that step survives a power cut.
+#![forbid(unsafe_code)]
+
+use bytes::Bytes;
+
+/// Names one append-only log: a room's history or a session's queue.
+pub type LogId = u64;
+
+/// The number of an entry within its log; grows, may skip, never repeats.
+pub type Seq = u64;
+
+/// A namespace of keyed records. Numbers on disk are never reordered or reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Space(pub u8);
+
+/// One entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub seq: Seq,
+    /// Milliseconds since the Unix epoch; never falls within a log.
+    pub time_ms: u64,
+    /// Its content.
+    pub bytes: Bytes,
+}
+
+/// One step of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Appends an entry; its `seq` is greater than that of every entry the log ever had.
+    Append {
+        /// The log.
+        log: LogId,
+        /// The entry.
+        entry: Entry,
+    },
+    /// Forgets the entries below `below`.
+    Trim {
+        /// The log.
+        log: LogId,
+        /// The first number that stays.
+        below: Seq,
+    },
+    /// Forgets the log with all its entries.
+    DropLog {
+        /// The log.
+        log: LogId,
+    },
+    /// Writes a record.
+    Put {
+        /// Namespace of the key.
+        space: Space,
+        /// Key.
+        key: Bytes,
+        /// Value.
+        value: Bytes,
+    },
+    /// Removes a record.
+    Delete {
+        /// Namespace of the key.
+        space: Space,
+        /// Key.
+        key: Bytes,
+    },
+}
+
+/// How much a read returns at most; at least one entry is returned where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Number of entries.
+    pub entries: usize,
+    /// Sum of their bytes.
+    pub bytes: usize,
+}
+
+/// What a log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogStats {
+    /// Number of the first entry that is kept; equals `next` when there is none.
+    pub first: Seq,
+    /// One more than the highest number ever appended.
+    pub next: Seq,
+    /// Entries kept.
+    pub entries: u64,
+    /// Bytes of those entries.
+    pub bytes: u64,
+    /// Time of the first entry that is kept.
+    pub first_time_ms: u64,
+    /// Time of the last entry ever appended.
+    pub last_time_ms: u64,
+}
+
+/// A store that failed. A failed commit is final: nothing may be acknowledged any more.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The disk or the file system refused.
+    Io(std::io::Error),
+    /// What is on disk cannot be read.
+    Corrupt(String),
+    /// The backend failed.
+    Backend(String),
+}
+
+/// Logs and records on stable storage. One thread commits; any thread reads.
+pub trait Store: Send + Sync + 'static {
+    /// Applies all of `ops`, in order, or none. When it returns `Ok`, they survive a power cut; when it returns
+    /// `Err`, the store refuses every later commit.
+    fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError>;
+
+    /// The entries of `log` from `from` on, ascending. Sees what was committed before the call.
+    fn read(&self, log: LogId, from: Seq, limit: Limit) -> Result<Vec<Entry>, StoreError>;
+
+    /// The last `limit` entries of `log` below `before`, ascending.
+    fn read_back(&self, log: LogId, before: Seq, limit: Limit) -> Result<Vec<Entry>, StoreError>;
+
+    /// Number of the first kept entry whose time is at least `time_ms`; `None` where all are older.
+    fn seek_time(&self, log: LogId, time_ms: u64) -> Result<Option<Seq>, StoreError>;
+
+    /// What `log` holds; `None` where it was never written or was dropped.
+    fn stats(&self, log: LogId) -> Result<Option<LogStats>, StoreError>;
+
+    /// Every log, in no order.
+    fn logs(&self) -> Result<Vec<(LogId, LogStats)>, StoreError>;
+
+    /// Every record of `space`, in the order of the keys.
+    fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+}
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "storage: {error}"),
+            Self::Corrupt(what) => write!(f, "storage is damaged: {what}"),
+            Self::Backend(what) => write!(f, "storage: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
