@@ -179,14 +179,14 @@ pub struct PublishProperties<'a> {
 /// User properties in their encoded form and order: already validated, iterated without allocation.
 ///
 /// The encoded bytes are those of the properties section, other properties left out or skipped by the iterator.
-#[derive(Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct UserProperties<'a> {
     /// A validated properties section; the iterator yields its user properties (identifier 0x26) only.
     pub(crate) section: &'a [u8],
 }
 
 /// Subscription identifiers of a PUBLISH from a server, in order: already validated, iterated without allocation.
-#[derive(Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SubscriptionIds<'a> {
     /// A validated properties section; the iterator yields its subscription identifiers (0x0B) only.
     pub(crate) section: &'a [u8],
@@ -269,7 +269,7 @@ pub struct Subscribe<'a> {
 }
 
 /// The filters of a SUBSCRIBE with their options: already validated, iterated without allocation.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SubscribeFilters<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) version: Version,
@@ -325,7 +325,7 @@ pub struct Unsubscribe<'a> {
 }
 
 /// The filters of an UNSUBSCRIBE: already validated, iterated without allocation.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnsubscribeFilters<'a> {
     pub(crate) bytes: &'a [u8],
 }
