@@ -17,6 +17,7 @@
 pub mod access;
 pub mod counters;
 pub mod io;
+pub mod ring;
 pub mod settings;
 
 pub use counters::Counters;
