@@ -16,6 +16,7 @@
 
 pub mod access;
 pub mod counters;
+pub mod filter_map;
 pub mod io;
 pub mod ring;
 pub mod settings;
