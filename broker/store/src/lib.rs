@@ -222,6 +222,7 @@ impl Allowance {
         admitted
     }
 
+    #[cfg(feature = "sled")]
     /// Whether nothing more can be taken, so that a caller need not look for more.
     pub(crate) fn is_spent(&self) -> bool {
         !self.is_untouched && self.entries == 0

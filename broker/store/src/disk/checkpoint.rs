@@ -173,13 +173,9 @@ fn settle(
         exclusive(state).logs.remove(&log);
         return Ok((Progress::Done, LOG_COST));
     }
-    let mut is_more = false;
-    if let Some(oldest) = found.oldest_chunk.filter(|oldest| *oldest < found.stats.first) {
-        let gone = Span { log, from: oldest, to: found.stats.first };
-        (found.oldest_chunk, is_more) = trees.history.remove_below(gone, REMOVED_AT_ONCE, scratch)?;
-        if found.oldest_chunk.is_none() {
-            found.open_chunk = None;
-        }
+    if found.stats.first >= found.stored {
+        // What the history has of it is trimmed: nothing to merge with.
+        found.open_chunk = None;
     }
     let written = write_tail(log, &mut found, trees, scratch)?;
     let head = Head {
@@ -189,6 +185,12 @@ fn settle(
         as_of: last_commit,
     };
     head.write(log, &trees.heads, scratch)?;
+    // Only behind the head: a replay counts what a trim takes by the chunks that are there.
+    let mut is_more = false;
+    if let Some(oldest) = found.oldest_chunk.filter(|oldest| *oldest < found.stats.first) {
+        let gone = Span { log, from: oldest, to: found.stats.first };
+        (found.oldest_chunk, is_more) = trees.history.remove_below(gone, REMOVED_AT_ONCE, scratch)?;
+    }
     if let Some(log) = exclusive(state).logs.get_mut(&log) {
         log.leave_tail(found.stats.next);
         (log.oldest_chunk, log.open_chunk) = (found.oldest_chunk, found.open_chunk);

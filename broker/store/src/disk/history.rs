@@ -243,8 +243,7 @@ impl History {
         scratch: &mut Scratch,
     ) -> Result<(Option<Seq>, bool), StoreError> {
         let Span { log, from: oldest, to: below } = span;
-        let mut removed = 0;
-        for item in self.values.tree.range(key(log, oldest)..=key(log, Seq::MAX)) {
+        for (removed, item) in self.values.tree.range(key(log, oldest)..=key(log, Seq::MAX)).enumerate() {
             let (key, value) = item?;
             let first = first_seq_of(&key)?;
             // The next chunk begins behind this one's last entry, so only the last chunk below needs to be opened.
@@ -256,7 +255,6 @@ impl History {
                 return Ok((Some(first), true));
             }
             self.values.remove(&key, self.sizes.chunk, scratch)?;
-            removed += 1;
         }
         Ok((None, false))
     }
