@@ -1,5 +1,19 @@
 //! The `katydid` binary: reads the configuration and runs the broker.
 
 mod config;
+mod logging;
+mod options;
+mod passwd;
 
-fn main() {}
+use options::Start;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match options::start() {
+        Start::Done(code) => code,
+        Start::Run(config) => {
+            logging::start(config.log);
+            ExitCode::SUCCESS
+        }
+    }
+}
