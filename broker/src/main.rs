@@ -13,6 +13,9 @@ fn main() -> ExitCode {
         Start::Done(code) => code,
         Start::Run(config) => {
             logging::start(config.log);
+            for doubt in config.doubts() {
+                tracing::warn!("{doubt}");
+            }
             ExitCode::SUCCESS
         }
     }

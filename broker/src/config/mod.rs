@@ -169,6 +169,22 @@ impl Config {
         let config = prove(self.sources.clone(), written)?;
         Ok(Reloaded { config, kept })
     }
+
+    /// What is allowed but can hardly be meant, in words for a log.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (listener, settings) in self.listeners.iter().zip(&self.settings.listeners) {
+            let certificates = listener.tls.as_ref().is_some_and(|tls| tls.identity_as_username);
+            if !settings.allow_anonymous && !certificates && self.settings.accounts.is_empty() {
+                doubts.push(format!(
+                    "nobody can connect to the listener {}: it wants passwords and no user has one; say \
+                     passwords.file, or listener.{}.allow-anonymous = true",
+                    listener.name, listener.name
+                ));
+            }
+        }
+        doubts
+    }
 }
 
 impl Sources {
@@ -221,8 +237,15 @@ impl Written {
                 }
             };
             kept.extend(keep_keys(LISTENER, &format!("listener.{}.", old.name), &mut keys, &old.keys));
-            let listener = self.listener(&old.name, old.origin.clone());
-            listener.keys = keys;
+            // Certificates may change while the listener runs, but not whether it speaks TLS.
+            let tls = |keys: &BTreeMap<&'static str, Given>| keys.contains_key("tls.certificate");
+            if tls(&keys) != tls(&old.keys) {
+                kept.push(format!("listener.{}.tls was switched on or off", old.name));
+                keys.retain(|key, _| !key.starts_with("tls."));
+                let before = old.keys.iter().filter(|(key, _)| key.starts_with("tls."));
+                keys.extend(before.map(|(key, given)| (*key, given.clone())));
+            }
+            self.listener(&old.name, old.origin.clone()).keys = keys;
         }
         kept.extend(now.iter().map(|new| format!("listener {} was added", new.name)));
         kept
