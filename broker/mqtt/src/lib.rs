@@ -10,5 +10,6 @@ pub mod encode;
 pub mod packet;
 pub mod properties;
 pub mod reason;
+pub mod session;
 pub mod topic;
 pub mod varint;
