@@ -1,5 +1,6 @@
-use super::*;
-use keys::{GLOBAL, LISTENER};
+use super::{proof::Draft, *};
+use katydid_engine::settings::{Limits, RoomSettings};
+use keys::{GLOBAL, LISTENER, Preset};
 use std::{fs, path::Path};
 
 /// A folder with a configuration file of this text.

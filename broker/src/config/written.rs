@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 /// What begins each variable of ours.
-const PREFIX: &str = "KATYDID_";
+pub(crate) const PREFIX: &str = "KATYDID_";
 
 /// What is wrong with the name of a listener.
 const LISTENER_NAME: &str = "is not allowed; allowed is a name of letters, digits, - and _ such as \"mqtt\"";
