@@ -201,8 +201,7 @@ impl Sources {
         let mut written = Written::default();
         if let Some(path) = &self.file {
             let text = std::fs::read_to_string(path).map_err(|error| {
-                let text = format!("the configuration file {} can't be read: {error}", path.display());
-                Problem::new(&Origin::CommandLine, text)
+                Problem::new(&Origin::WholeFile(path.as_path().into()), format!("can't be read: {error}"))
             })?;
             written.read_file(path, &text, &mut problems);
         }

@@ -80,7 +80,7 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
         problems.add(origin, "store.path: empty; to keep nothing on disk, say store.persistence = false");
     }
     let accounts = read_file(&written, "passwords.file", &draft.password_file, passwd::parse, &mut problems);
-    let access = read_file(&written, "access.file", &draft.access_file, read_access, &mut problems);
+    let access = read_file(&written, "access.file", &draft.access_file, parse_access, &mut problems);
     let Draft { mut limits, shards, .. } = draft;
     for shared in [&mut limits.sessions, &mut limits.retained_messages, &mut limits.retained_bytes] {
         *shared = shared.div_ceil(shards);
@@ -133,6 +133,12 @@ fn read_file<T>(
     None
 }
 
-fn read_access(_text: &str) -> Result<AccessList, Vec<WrongLine>> {
-    Err(vec![(1, "access lists can't be read yet".into())])
+/// The access list, with its error in the form of [`read_file`].
+fn parse_access(text: &str) -> Result<AccessList, Vec<WrongLine>> {
+    AccessList::parse(text).map_err(|error| {
+        let text = error.to_string();
+        // The place is told before, with the file.
+        let reason = text.strip_prefix(&format!("line {}: ", error.line)).unwrap_or(&text);
+        vec![(error.line, reason.to_owned())]
+    })
 }

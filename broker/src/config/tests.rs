@@ -361,7 +361,7 @@ fn a_file_that_is_missing_is_told() {
     let sources = Sources { file: Some("/nowhere/katydid.toml".into()), ..Sources::default() };
     assert_eq!(
         sources.read().expect_err("missing").to_string(),
-        "command line: the configuration file /nowhere/katydid.toml can't be read: No such file or directory (os error 2)"
+        "/nowhere/katydid.toml: can't be read: No such file or directory (os error 2)"
     );
 }
 
@@ -402,6 +402,24 @@ fn a_password_file_is_read_and_its_lines_are_told() {
         path = path.display()
     );
     assert_eq!(problems, expected);
+}
+
+#[test]
+fn an_access_list_is_read_and_its_line_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("access");
+    let sources = || Sources {
+        arguments: pairs(&[("access.file", path.to_str().expect("UTF-8"))]),
+        ..Sources::default()
+    };
+    assert!(Config::default().settings.access.is_open());
+    fs::write(&path, "user ann\ntopic read news/#\n").expect("written");
+    assert!(!sources().read().expect("good").settings.access.is_open());
+    fs::write(&path, "user ann\ntopics read news/#\n").expect("written");
+    assert_eq!(
+        sources().read().expect_err("bad").to_string(),
+        format!("{}:2: `topics` is not one of user, topic, pattern", path.display())
+    );
 }
 
 #[test]
