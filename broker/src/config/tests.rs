@@ -133,6 +133,25 @@ fn port_and_address_move_the_default_listeners() {
 }
 
 #[test]
+fn port_and_address_move_the_first_plain_listener_of_a_file() {
+    let placement = Placement { port: Some(0), address: Some("127.0.0.1".parse().expect("an address")) };
+    let (_folder, path) = file(
+        "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\nprotocol = \"ws\"\n\
+         [[listener]]\nname = \"plain\"\nbind = \"0.0.0.0:1883\"",
+    );
+    let config = Sources { file: Some(path), placement, ..Sources::default() }.read().expect("good");
+    let bind = |at: usize| format!("{:?}", config.listeners[at].bind);
+    assert_eq!((bind(0), bind(1)), ("Tcp(0.0.0.0:80)".into(), "Tcp(127.0.0.1:0)".into()));
+    let (_folder, path) = file("[[listener]]\nname = \"here\"\nbind = \"unix:/run/k\"");
+    let problems =
+        Sources { file: Some(path), placement, ..Sources::default() }.read().expect_err("none to move");
+    assert_eq!(
+        problems.to_string(),
+        "command line: -p and --listen-address move the first listener of plain MQTT over TCP, and there is none"
+    );
+}
+
+#[test]
 fn an_address_that_others_reach_wants_passwords_unless_told_otherwise() {
     let placement = Placement { port: Some(0), address: Some("0.0.0.0".parse().expect("an address")) };
     let config = Sources { placement, ..Sources::default() }.read().expect("good");
@@ -453,4 +472,31 @@ fn a_reload_takes_limits_and_keeps_what_needs_a_restart() {
     );
     fs::write(&path, "[limits]\ninflight = 0").expect("written");
     assert!(running.reload().is_err(), "a bad file changes nothing");
+}
+
+#[test]
+fn a_reload_changes_certificates_and_not_whether_there_is_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["old.pem", "new.pem"] {
+        fs::write(folder.path().join(name), "").expect("written");
+    }
+    let plain = "[[listener]]\nname = \"a\"\nbind = \"127.0.0.1:1\"\n".to_owned();
+    let with = |name: &str| {
+        let path = folder.path().join(name).display().to_string();
+        format!("{plain}tls = {{ certificate = \"{path}\", key = \"{path}\" }}")
+    };
+    let path = folder.path().join("katydid.toml");
+    let reloaded = |before: &str, after: &str| {
+        fs::write(&path, before).expect("written");
+        let running = Sources { file: Some(path.clone()), ..Sources::default() }.read().expect("good");
+        fs::write(&path, after).expect("written");
+        let Reloaded { config, kept } = running.reload().expect("good");
+        let certificate = config.listeners[0].tls.as_ref().map(|tls| tls.certificate.clone());
+        (certificate, kept)
+    };
+    let (old, new) = (folder.path().join("old.pem"), folder.path().join("new.pem"));
+    let switched = vec!["listener.a.tls was switched on or off".to_owned()];
+    assert_eq!(reloaded(&with("old.pem"), &with("new.pem")), (Some(new), vec![]));
+    assert_eq!(reloaded(&with("old.pem"), &plain), (Some(old), switched.clone()));
+    assert_eq!(reloaded(&plain, &with("new.pem")), (None, switched));
 }
