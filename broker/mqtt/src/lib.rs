@@ -5,6 +5,7 @@
 //! no other crate of the workspace; callers hand it bytes and the time.
 #![forbid(unsafe_code)]
 
+pub mod connection;
 pub mod decode;
 pub mod encode;
 pub mod packet;

@@ -6,7 +6,7 @@
 //! the connection; [`Outbound::resume`] and [`Inbound::reconnect`] begin the next one.
 //!
 //! Invariant: an identifier is in use from [`Outbound::send`] until PUBACK, PUBCOMP or a refusing PUBREC
-//! `[MQTT-2.2.1-3]` `[MQTT-4.3.3-4]`, and messages are resent in the order they were first sent `[MQTT-4.6.0-1]`.
+//! `[MQTT-2.2.1-4]` `[MQTT-4.4.0-2]`, and messages are resent in the order they were first sent `[MQTT-4.6.0-1]`.
 
 mod inbound;
 mod outbound;

@@ -20,7 +20,7 @@ fn matches(map: &FilterMap<Vec<&'static str>>, topic: &str) -> Vec<&'static str>
 }
 
 #[test]
-fn the_examples_of_the_standard_hold_mqtt_4_7_1_1() {
+fn the_examples_of_the_standard_hold_mqtt_4_7_3_4() {
     let table: &[(&str, &[&str], &[&str])] = &[
         (
             "sport/tennis/player1/#",

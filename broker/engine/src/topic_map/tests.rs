@@ -27,7 +27,7 @@ fn map_of(topics: &[&str]) -> TopicMap<usize> {
 }
 
 #[test]
-fn the_examples_of_the_standard_hold_mqtt_4_7_1_1() {
+fn the_examples_of_the_standard_hold_mqtt_4_7_3_4() {
     let map = map_of(&[
         "sport",
         "sport/",

@@ -55,7 +55,8 @@ impl Inbound {
         Ok(Receipt::New)
     }
 
-    /// PUBACK, or a PUBREC that refuses (0x80 or above), has been sent for a message of this `qos`: it is finished.
+    /// PUBACK, or a PUBREC that refuses (0x80 or above), has been sent for a message of this `qos`: it is finished
+    /// `[MQTT-4.3.3-9]`.
     ///
     /// A PUBREC that accepts finishes nothing, and for PUBCOMP [`Inbound::release`] has said it already.
     pub fn acknowledged(&mut self, qos: QoS, id: PacketId) {
@@ -67,7 +68,8 @@ impl Inbound {
     }
 
     /// Takes a PUBREL and returns whether the identifier was known; PUBCOMP is the answer in either case, with 0x92 in
-    /// 5.0 when it was not `[MQTT-4.3.3-11]`. The identifier is free for another message after it.
+    /// 5.0 when it was not `[MQTT-4.3.3-11]`. The identifier is free for another message after it
+    /// `[MQTT-4.3.3-12]`.
     pub fn release(&mut self, id: PacketId) -> bool {
         let Ok(place) = self.find(id) else { return false };
         if self.unreleased.remove(place).counted {

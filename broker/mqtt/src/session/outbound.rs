@@ -52,7 +52,7 @@ pub enum Resend<'a, T> {
         /// The message.
         message: &'a T,
     },
-    /// PUBREL with its original identifier.
+    /// PUBREL with its original identifier `[MQTT-4.3.3-5]`.
     PubRel {
         /// Its identifier.
         id: PacketId,
@@ -62,9 +62,10 @@ pub enum Resend<'a, T> {
 /// What follows from a PUBREC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecOutcome<T> {
-    /// The client has the message: answer with PUBREL `[MQTT-4.3.3-3]`. The message is never sent again.
+    /// The client has the message: answer with PUBREL `[MQTT-4.3.3-4]`. The message is never sent again
+    /// `[MQTT-4.3.3-6]`.
     Release(T),
-    /// The client refused it (reason code 0x80 or above): delivery has ended, no PUBREL `[MQTT-4.3.3-4]`.
+    /// The client refused it (reason code 0x80 or above): delivery has ended, no PUBREL `[MQTT-4.4.0-2]`.
     Ended(T),
     /// It was released before: answer with PUBREL again.
     Again,
@@ -138,7 +139,7 @@ impl<T> Outbound<T> {
         usize::from(self.in_flight)
     }
 
-    /// Takes the next free identifier for a message that is now sent; `qos` is 1 or 2.
+    /// Takes the next free identifier for a message that is now sent `[MQTT-2.2.1-4]`; `qos` is 1 or 2.
     ///
     /// # Panics
     /// Where [`Outbound::has_room`] is false.
