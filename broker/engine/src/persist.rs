@@ -33,11 +33,6 @@ pub(crate) fn queue_log(session: u64) -> LogId {
     session | QUEUE_BIT
 }
 
-/// The session whose queue a log is.
-pub(crate) fn queue_owner(log: LogId) -> Option<u64> {
-    (log & QUEUE_BIT != 0).then_some(log & !QUEUE_BIT)
-}
-
 fn put(space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Op {
     Op::Put { space, key: key.into(), value: value.into() }
 }
@@ -89,7 +84,13 @@ pub(crate) fn read_queued(entry: &Entry) -> Option<crate::queue::Queued> {
     let ids = read_ids(&mut reader)?;
     let message = Message::from_disk(&entry.bytes.slice(entry.bytes.len() - reader.0.len()..))?;
     let qos = qos_of(flags)?;
-    Some(crate::queue::Queued { message: Arc::new(message), qos, retain: flags & 4 != 0, ids, seq: entry.seq })
+    Some(crate::queue::Queued {
+        message: Arc::new(message),
+        qos,
+        retain: flags & 4 != 0,
+        ids,
+        seq: entry.seq,
+    })
 }
 
 pub(crate) fn trim_queue(session: u64, below: u64) -> Op {
@@ -240,7 +241,8 @@ pub(crate) fn subscription_of(filter: Box<str>, id: u32, options: u8) -> Subscri
 
 /// Forgets everything about a session but what others share.
 pub(crate) fn forget_session(session: &Session) -> Vec<Op> {
-    let mut ops = vec![delete(SESSIONS, session.id.to_be_bytes().to_vec()), Op::DropLog { log: queue_log(session.id) }];
+    let mut ops =
+        vec![delete(SESSIONS, session.id.to_be_bytes().to_vec()), Op::DropLog { log: queue_log(session.id) }];
     ops.extend(session.inbound.ids().map(|id| delete_inbound(session.id, id)));
     ops.extend(session.outbound.iter().map(|resend| match resend {
         katydid_mqtt::session::Resend::Publish { id, .. } | katydid_mqtt::session::Resend::PubRel { id } => {

@@ -58,27 +58,35 @@ impl Engine {
     }
 
     fn restore_room(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) {
-        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_room(value)) else { return };
+        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_room(value)) else {
+            return;
+        };
         if home(name, self.shards) != self.shard {
             return;
         }
         let stats = logs.get(&log);
         let next = leased.max(stats.map_or(1, |stats| stats.next));
         let first = stats.map_or(next, |stats| stats.first);
-        let room = Home::new(name.into(), log, next, first).at_time(stats.map_or(0, |stats| stats.last_time_ms));
+        let room =
+            Home::new(name.into(), log, next, first).at_time(stats.map_or(0, |stats| stats.last_time_ms));
         self.homes.insert(room.name.clone(), Box::new(room));
         self.links.counters.rooms_now += 1;
     }
 
-    fn restore_session(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) -> Option<(u64, u32)> {
+    fn restore_session(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        logs: &HashMap<LogId, LogStats>,
+    ) -> Option<(u64, u32)> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
         if crate::home_shard(&record.client_id, self.shards) != self.shard {
             return None;
         }
-        let queue = logs.get(&persist::queue_log(id)).map(|stats| {
-            Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize))
-        });
+        let queue = logs
+            .get(&persist::queue_log(id))
+            .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
         // A session that was connected when the broker stopped has its whole expiry before it.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
