@@ -5,5 +5,10 @@
 //! no other crate of the workspace; callers hand it bytes and the time.
 #![forbid(unsafe_code)]
 
+pub mod decode;
+pub mod encode;
 pub mod packet;
+pub mod properties;
 pub mod reason;
+pub mod topic;
+pub mod varint;

@@ -337,7 +337,9 @@ impl Acceptor {
                     break;
                 }
                 match door.accept() {
-                    Ok((socket, address)) => door.let_in(mono_ms, socket, address, &self.admission, newcomers),
+                    Ok((socket, address)) => {
+                        door.let_in(mono_ms, socket, address, &self.admission, newcomers)
+                    }
                     Err(error) => match error.kind() {
                         io::ErrorKind::WouldBlock => door.knocked = false,
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}

@@ -15,9 +15,13 @@ use std::{
     },
 };
 
+use tracing::info;
+
 use super::accept::ListenSocket;
 use crate::config::{Bind, Listener, TransportKind};
 
+/// Linux's EAFNOSUPPORT.
+const AF_NOT_SUPPORTED: i32 = 97;
 /// Connections that the kernel keeps waiting.
 const BACKLOG: i32 = 4096;
 
@@ -47,8 +51,8 @@ pub(super) struct Opened {
     pub(super) state: Arc<ListenerState>,
     /// For shard 0, 1, ...; a Unix socket has only the first.
     pub(super) sockets: Vec<ListenSocket>,
-    /// What to tell the operator: kind and address.
-    pub(super) ready: String,
+    /// What to tell the operator: kind and address. Absent where the listener is optional and has no address.
+    pub(super) ready: Option<String>,
 }
 
 /// A listener that could not be opened.
@@ -113,7 +117,7 @@ pub(super) fn open_all(
     let mut all = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.iter().enumerate() {
         let state = ListenerState::new(index as u16, listener, packet_bytes(index));
-        let (sockets, address) = match &listener.bind {
+        let opened = match &listener.bind {
             Bind::Tcp(address) => {
                 let v6_only = address.is_ipv6() && has_v4_twin(listeners, *address);
                 open_tcp(*address, v6_only, shards)
@@ -123,12 +127,27 @@ pub(super) fn open_all(
             Bind::Unix(path) => open_unix(path)
                 .map(|socket| (vec![socket], path.display().to_string()))
                 .map_err(|error| (path.display().to_string(), error)),
-        }
-        .map_err(|(address, error)| OpenError { listener: listener.name.clone(), address, error })?;
-        let ready = format!("{} {address}", kind(listener));
+        };
+        let (sockets, address) = match opened {
+            Ok(opened) => opened,
+            Err((address, error)) if listener.optional && is_no_address(&error) => {
+                info!(listener = listener.name, address, "this machine has no such address");
+                (Vec::new(), String::new())
+            }
+            Err((address, error)) => {
+                return Err(OpenError { listener: listener.name.clone(), address, error });
+            }
+        };
+        let ready = (!sockets.is_empty()).then(|| format!("{} {address}", kind(listener)));
         all.push(Opened { state: Arc::new(state), sockets, ready });
     }
     Ok(all)
+}
+
+/// Whether the machine lacks the address or its whole family.
+fn is_no_address(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(AF_NOT_SUPPORTED)
 }
 
 /// The kind of a listener, as it is told when it is ready.
@@ -150,7 +169,11 @@ fn has_v4_twin(listeners: &[Listener], address: SocketAddr) -> bool {
     })
 }
 
-fn open_tcp(address: SocketAddr, v6_only: bool, shards: usize) -> io::Result<(Vec<ListenSocket>, SocketAddr)> {
+fn open_tcp(
+    address: SocketAddr,
+    v6_only: bool,
+    shards: usize,
+) -> io::Result<(Vec<ListenSocket>, SocketAddr)> {
     let open = || {
         let socket = socket2::Socket::new(
             Domain::for_address(address),
@@ -202,6 +225,7 @@ mod tests {
         Listener {
             name: "test".into(),
             bind,
+            optional: false,
             transport: TransportKind::Plain,
             tls: None,
             proxy_protocol: false,
@@ -235,7 +259,7 @@ mod tests {
         let v6 = SocketAddr::new("::".parse().unwrap(), v4.port());
         let listeners = [listener(Bind::Tcp(v4)), listener(Bind::Tcp(v6))];
         match open_all(&listeners, 2, |_| 1) {
-            Ok(opened) => assert_eq!(opened[1].ready, format!("mqtt [::]:{}", v4.port())),
+            Ok(opened) => assert_eq!(opened[1].ready, Some(format!("mqtt [::]:{}", v4.port()))),
             // A machine without IPv6 has nothing to share.
             Err(error) => assert_eq!(error.address, v6.to_string()),
         }

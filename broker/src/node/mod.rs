@@ -15,6 +15,8 @@ mod storage;
 mod transport;
 mod verify;
 
+pub(crate) use storage::Nothing;
+
 use accept::{Acceptor, Admission};
 use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Engine, Settings, ShardId};
@@ -42,7 +44,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -89,31 +91,24 @@ enum Notice {
     Failed(io::Error),
 }
 
-/// Runs the broker until it is told to end. `reload` reads the configuration again.
+/// Runs the broker until it is told to end.
 ///
 /// # Errors
 /// The broker cannot start or cannot go on.
-pub(crate) fn run(
-    config: &Config,
-    store: Arc<dyn Store>,
-    mut reload: impl FnMut() -> Result<Config, Failure>,
-) -> Result<(), Failure> {
+pub(crate) fn run(mut config: Config, store: Arc<dyn Store>) -> Result<(), Failure> {
     exit_on_panic();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _inside = runtime.enter();
         signals::Signals::new()?
     };
-    let mut broker = Broker::start(config, store)?;
+    let mut broker = Broker::start(&config, store)?;
     runtime.block_on(async {
         broker.ready().await?;
         loop {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Signal::Reload => match reload() {
-                        Ok(config) => broker.reload(&config),
-                        Err(error) => error!(%error, "the configuration cannot be read; the old one stays"),
-                    },
+                    Signal::Reload => broker.reload(&mut config),
                     Signal::End => return broker.shut_down().await,
                 },
                 notice = broker.notices.recv() => broker.take_notice(notice)?,
@@ -137,7 +132,6 @@ fn exit_on_panic() {
 struct Broker {
     links: Arc<Links>,
     notices: UnboundedReceiver<Notice>,
-    listeners: Vec<Listener>,
     states: Vec<Arc<ListenerState>>,
     /// What to print when all is ready.
     ready: Vec<String>,
@@ -180,7 +174,8 @@ impl Broker {
         for (index, poll) in polls.into_iter().enumerate() {
             let acceptor =
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
-            let (links, settings, restored) = (Arc::clone(&links), Arc::clone(settings), Arc::clone(&restored));
+            let (links, settings, restored) =
+                (Arc::clone(&links), Arc::clone(settings), Arc::clone(&restored));
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
             let thread = thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || {
@@ -196,18 +191,7 @@ impl Broker {
                 }
             })?);
         }
-        Ok(Self {
-            links,
-            notices,
-            listeners: config.listeners.clone(),
-            states,
-            ready,
-            admission,
-            shards: threads,
-            verifiers,
-            storage,
-            store,
-        })
+        Ok(Self { links, notices, states, ready, admission, shards: threads, verifiers, storage, store })
     }
 
     /// Waits until every shard has its engine, then says where the broker listens.
@@ -234,14 +218,20 @@ impl Broker {
         }
     }
 
-    fn reload(&mut self, config: &Config) {
-        let same = |(old, new): (&Listener, &Listener)| old.bind == new.bind && old.transport == new.transport;
-        if self.listeners.len() != config.listeners.len()
-            || !self.listeners.iter().zip(&config.listeners).all(same)
-        {
-            warn!("listeners change only with a restart; the old configuration stays");
-            return;
-        }
+    /// Reads the configuration again. What is wrong with it leaves the old one in force.
+    fn reload(&mut self, current: &mut Config) {
+        let config = match current.reload() {
+            Ok(Reloaded { config, kept }) => {
+                for change in kept {
+                    warn!(change, "needs a restart");
+                }
+                config
+            }
+            Err(problems) => {
+                error!(%problems, "the configuration cannot be read again; the old one stays");
+                return;
+            }
+        };
         for (index, (state, listener)) in self.states.iter().zip(&config.listeners).enumerate() {
             state.change_limits(listener, packet_bytes(&config.settings, index));
         }
@@ -254,6 +244,7 @@ impl Broker {
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
+        *current = config;
         info!("configuration read again");
     }
 
@@ -312,7 +303,7 @@ fn by_shard(opened: Vec<Opened>, shards: usize) -> (Vec<Arc<ListenerState>>, Vec
             shard.push((socket, Arc::clone(&listener.state)));
         }
         states.push(listener.state);
-        ready.push(listener.ready);
+        ready.extend(listener.ready);
     }
     (states, ready, sockets)
 }

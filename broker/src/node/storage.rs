@@ -273,3 +273,31 @@ fn read(store: &dyn Store, log: LogId, query: ReadQuery) -> Result<Vec<Entry>, S
         },
     }
 }
+
+/// Keeps nothing.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+impl Store for Nothing {
+    fn commit(&self, _: Vec<Op>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn read(&self, _: LogId, _: u64, _: Limit) -> Result<Vec<Entry>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn read_back(&self, _: LogId, _: u64, _: Limit) -> Result<Vec<Entry>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn seek_time(&self, _: LogId, _: u64) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+    fn stats(&self, _: LogId) -> Result<Option<katydid_store::LogStats>, StoreError> {
+        Ok(None)
+    }
+    fn logs(&self) -> Result<Vec<(LogId, katydid_store::LogStats)>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn scan(&self, _: Space) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StoreError> {
+        Ok(Vec::new())
+    }
+}

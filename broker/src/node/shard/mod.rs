@@ -171,7 +171,8 @@ impl Shard {
             let now = self.links.clock.now();
             self.take_events(now, &events);
             self.tick(now);
-            if self.stop_at_ms.is_some_and(|at| self.table.len() == 0 || now.mono_ms >= at) && !self.is_busy() {
+            if self.stop_at_ms.is_some_and(|at| self.table.len() == 0 || now.mono_ms >= at) && !self.is_busy()
+            {
                 return Ok(());
             }
         }

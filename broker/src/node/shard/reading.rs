@@ -176,7 +176,9 @@ impl Shard {
                 }
                 return self.await_more(now, conn, more);
             }
-            (Home::There(home), Some(kept)) => return self.hand_over(now, conn, home, Bytes::from(*kept), more),
+            (Home::There(home), Some(kept)) => {
+                return self.hand_over(now, conn, home, Bytes::from(*kept), more);
+            }
             (Home::There(home), None) => {
                 let bytes = Bytes::copy_from_slice(fresh);
                 return self.hand_over(now, conn, home, bytes, more);
