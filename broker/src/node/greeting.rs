@@ -143,7 +143,7 @@ mod tests {
         // A packet that claims more than is taken is not waited for.
         assert_eq!(peek_client_id(&[CONNECT, 0xff, 0xff, 0xff, 0x7f], LIMIT), Peek::Local);
         assert_eq!(peek_client_id(&[CONNECT, 0xff, 0xff, 0xff, 0xff], LIMIT), Peek::Local);
-        for (at, value) in [(2, 0xff), (12, 0xff), (10, 0xff)] {
+        for (at, value) in [(2, 0xff), (12, 0x7f), (13, 0xff)] {
             let mut packet = connect(5, &[0], "bob");
             packet[at] = value;
             assert_eq!(peek_client_id(&packet, LIMIT), Peek::Local, "{at}");

@@ -233,7 +233,9 @@ impl Broker {
             }
         };
         for (index, (state, listener)) in self.states.iter().zip(&config.listeners).enumerate() {
-            state.change_limits(listener, packet_bytes(&config.settings, index));
+            if let Err(error) = state.reload(listener, packet_bytes(&config.settings, index)) {
+                error!(%error, listener = state.name, "certificates cannot be read again; the old ones stay");
+            }
         }
         self.admission.change_limits(
             config.max_connections,

@@ -1,5 +1,6 @@
 //! Non-blocking stream sockets, whatever their family.
 
+use super::{Layer, Reading};
 use mio::{
     Interest, Registry, Token,
     event::Source,
@@ -8,6 +9,7 @@ use mio::{
 use std::{
     io::{self, IoSlice, Read, Write},
     net::Shutdown,
+    sync::Arc,
 };
 
 /// A connected socket.
@@ -55,6 +57,44 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Layer for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Reading> {
+        loop {
+            return match Read::read(self, buffer) {
+                Ok(0) => Ok(Reading::End),
+                Ok(count) => Ok(Reading::Bytes { count, more: count == buffer.len() }),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => Ok(Reading::Bytes { count: 0, more: false }),
+                    io::ErrorKind::Interrupted => continue,
+                    _ => Err(error),
+                },
+            };
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Write::write_vectored(self, slices)
+    }
+
+    fn flush(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn wants_write(&self) -> bool {
+        false
+    }
+
+    fn say_goodbye(&mut self) {}
+
+    fn certificate_name(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    fn socket(&mut self) -> &mut Socket {
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 //! The header is read byte-exact, so that what follows it (TLS, perhaps) is left in the socket. It has to come first
 //! and is bounded; version 1, which is text, is refused. Additional fields (TLV) are skipped.
 
+use super::broken;
 use std::{
     io::{self, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -60,15 +61,15 @@ impl HeaderReader {
     fn wanted(&self) -> io::Result<usize> {
         let seen = self.bytes.len().min(SIGNATURE.len());
         if self.bytes[..seen] != SIGNATURE[..seen] {
-            return Err(refused("no PROXY protocol header of version 2"));
+            return Err(broken("no PROXY protocol header of version 2"));
         }
         let Some(fixed) = self.bytes.first_chunk::<FIXED_BYTES>() else { return Ok(FIXED_BYTES) };
         if fixed[12] >> 4 != 2 {
-            return Err(refused("a PROXY protocol version other than 2"));
+            return Err(broken("a PROXY protocol version other than 2"));
         }
         let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
         if length > BODY_BYTES_MAX {
-            return Err(refused("a PROXY protocol header that is too long"));
+            return Err(broken("a PROXY protocol header that is too long"));
         }
         Ok(FIXED_BYTES + length)
     }
@@ -80,9 +81,9 @@ fn parse(header: &[u8]) -> io::Result<Header> {
     match fixed[12] & 0x0f {
         0 => return Ok(Header::Unnamed),
         1 => {}
-        _ => return Err(refused("an unknown PROXY protocol command")),
+        _ => return Err(broken("an unknown PROXY protocol command")),
     }
-    let short = || refused("a PROXY protocol header without its addresses");
+    let short = || broken("a PROXY protocol header without its addresses");
     match fixed[13] >> 4 {
         // Two addresses and two ports; the first address is the client's.
         1 if body.len() >= 12 => {
@@ -95,12 +96,8 @@ fn parse(header: &[u8]) -> io::Result<Header> {
         }
         1 | 2 => Err(short()),
         0 | 3 => Ok(Header::Unnamed),
-        _ => Err(refused("an unknown PROXY protocol address family")),
+        _ => Err(broken("an unknown PROXY protocol address family")),
     }
-}
-
-fn refused(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 #[cfg(test)]
