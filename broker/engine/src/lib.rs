@@ -16,8 +16,11 @@
 
 pub mod access;
 pub mod counters;
+pub mod filter_map;
 pub mod io;
+pub mod ring;
 pub mod settings;
+pub mod topic_map;
 
 pub use counters::Counters;
 pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit};
