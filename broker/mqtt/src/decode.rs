@@ -137,10 +137,6 @@ fn packet_type(first_byte: u8) -> Result<PacketType, DecodeError> {
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => {
             return Err(DecodeError::malformed("reserved flags other than 0010 [MQTT-2.1.3-1]"));
         }
-        // Where only a server sends the type, that it came at all is the first error a server sees.
-        _ if flags != 0 && packet_type.is_from_server_only() => {
-            return Err(DecodeError::protocol("reserved flags set [MQTT-2.1.3-1]"));
-        }
         _ if flags != 0 => return Err(DecodeError::malformed("reserved flags set [MQTT-2.1.3-1]")),
         _ => {}
     }
