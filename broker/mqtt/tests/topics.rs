@@ -21,19 +21,15 @@ fn expected(filter: &str, name: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
     #[test]
     fn filters_match_as_the_model_says(
-        filter in "([ab$+]?/){0,3}([ab+#]|)",
-        name in "\\$?([ab]?/){0,3}[ab]?",
+        filter in "([ab$+]?/){0,3}[ab+#$]|[ab+]/",
+        name in "\\$?([ab]?/){0,3}[ab]|[ab$]/",
     ) {
-        prop_assume!(!name.is_empty());
-        if let Ok(parsed) = TopicFilter::parse(&filter) {
-            let topic = TopicName::parse(&name).unwrap();
-            prop_assert_eq!(parsed.matches(topic), expected(&filter, &name), "{} {}", filter, name);
-            prop_assert_eq!(matches(&filter, &name), expected(&filter, &name));
-        }
+        let parsed = TopicFilter::parse(&filter).unwrap();
+        let topic = TopicName::parse(&name).unwrap();
+        prop_assert_eq!(parsed.matches(topic), expected(&filter, &name), "{} {}", filter, name);
+        prop_assert_eq!(matches(&filter, &name), expected(&filter, &name));
     }
 
     #[test]
