@@ -63,3 +63,11 @@ fn a_frame_ends_where_its_packet_ends() {
     assert_eq!((second.packet_type, second.body, second.len), (PacketType::PingReq, &[][..], 2));
     assert_eq!(frame(&two[..3], u32::MAX), Ok(None));
 }
+
+#[test]
+fn pings_with_a_body_are_refused_before_it_comes() {
+    for first_byte in [0xC0, 0xD0] {
+        assert!(frame(&[first_byte, 0], u32::MAX).unwrap().is_some());
+        assert_eq!(frame(&[first_byte, 9], u32::MAX).unwrap_err().reason, ReasonCode::MalformedPacket);
+    }
+}
