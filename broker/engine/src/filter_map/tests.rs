@@ -126,7 +126,7 @@ fn the_cost_of_a_topic_does_not_grow_with_filters_that_do_not_match() {
         *map.entry(&format!("dev/{n}/+")) = n;
         *map.entry(&format!("{n}/+/x/#")) = n;
     }
-    let mut places = Places::new("dev/77/state", false);
+    let mut places = Places::new("dev/77/state", &[]);
     let mut steps = 0;
     while places.next(&map.wild).is_some() {
         steps += 1;
