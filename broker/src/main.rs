@@ -7,14 +7,17 @@ mod options;
 mod passwd;
 
 use options::Start;
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match options::start() {
         Start::Done(code) => code,
         Start::Run(config) => {
             logging::start(config.log);
-            match node::run(*config, Arc::new(node::Nothing)) {
+            for doubt in config.doubts() {
+                tracing::warn!("{doubt}");
+            }
+            match node::run(*config) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!(%error, "the broker ends");

@@ -73,27 +73,44 @@ pub(crate) enum Start {
 /// Reads the arguments and the environment of this process, and does what needs no broker.
 pub(crate) fn start() -> Start {
     let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    let options = match Options::try_parse_from(spelled_out(std::env::args_os())) {
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter(|(name, _)| name.starts_with(config::PREFIX))
+        .collect();
+    decide(std::env::args_os(), environment, &mut io::stdout(), &mut io::stderr())
+}
+
+/// As [`start`], told where arguments come from and where what is printed goes.
+fn decide(
+    arguments: impl Iterator<Item = OsString>,
+    environment: Vec<(String, String)>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Start {
+    let options = match Options::try_parse_from(spelled_out(arguments)) {
         Ok(options) => options,
+        // Help and version are errors to the parser, with code 0.
         Err(error) => {
-            let _ = error.print();
-            return Start::Done(ExitCode::from(error.exit_code() as u8));
+            let (text, code) = (error.render().to_string(), error.exit_code() as u8);
+            let code = match error.use_stderr() {
+                true => say(err, text.trim_end(), code),
+                false => say(out, text.trim_end(), code),
+            };
+            return Start::Done(code);
         }
     };
     if let Some(Command::Passwd(options)) = &options.command {
         return Start::Done(passwd::run(options));
     }
     if options.print_config {
-        return Start::Done(say(&mut io::stdout(), config::manual().trim_end(), 0));
+        return Start::Done(say(out, config::manual().trim_end(), 0));
     }
     let check = options.check_config;
-    match options.sources(environment.collect()).read() {
-        Ok(_) if check => Start::Done(say(&mut io::stdout(), "katydid: the configuration is good", 0)),
+    match options.sources(environment).read() {
+        Ok(_) if check => Start::Done(say(out, "katydid: the configuration is good", 0)),
         Ok(config) => Start::Run(Box::new(config)),
         Err(problems) => {
             let lines: Vec<String> = problems.0.iter().map(|problem| format!("katydid: {problem}")).collect();
-            Start::Done(say(&mut io::stderr(), &lines.join("\n"), 2))
+            Start::Done(say(err, &lines.join("\n"), 2))
         }
     }
 }
@@ -164,6 +181,39 @@ mod tests {
         let arguments =
             spelled_out(std::iter::once("katydid").chain(arguments.split(' ')).map(OsString::from));
         Options::try_parse_from(arguments).expect("good arguments").sources(Vec::new())
+    }
+
+    /// The exit code, standard output and standard error of a command line that runs no broker.
+    fn done(line: &str) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let arguments = std::iter::once("katydid").chain(line.split(' ')).map(OsString::from);
+        let Start::Done(code) = decide(arguments, Vec::new(), &mut out, &mut err) else {
+            panic!("{line} would run a broker");
+        };
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (code, text(out), text(err))
+    }
+
+    #[test]
+    fn a_bad_value_exits_2_and_is_told_on_standard_error() {
+        let expected = "katydid: command line: log.level: \"loud\" is not allowed; allowed is \"error\" or \"warn\" \
+                        or \"info\" or \"debug\" or \"trace\"\n";
+        for line in ["--log.level loud", "--check-config --log.level loud"] {
+            assert_eq!(done(line), (ExitCode::from(2), String::new(), expected.to_owned()));
+        }
+        let (code, _, err) = done("-p 70000");
+        assert_eq!(code, ExitCode::from(2));
+        assert!(err.contains("70000"), "{err}");
+    }
+
+    #[test]
+    fn a_good_configuration_is_said_to_be_and_nothing_runs() {
+        let good = "katydid: the configuration is good\n";
+        assert_eq!(done("--check-config"), (ExitCode::SUCCESS, good.to_owned(), String::new()));
+        assert_eq!(done("--print-config"), (ExitCode::SUCCESS, config::manual(), String::new()));
+        let (code, out, _) = done("--help");
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(out.contains("--check-config"), "{out}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use argon2::{
     Argon2, PasswordHasher,
     password_hash::{PasswordHash, SaltString, rand_core::OsRng},
 };
+use katydid_chat::name::{USER_NAME_BYTES, check_user};
 use std::{
     collections::HashMap,
     fmt,
@@ -17,9 +18,6 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
-
-/// The longest user name, in bytes.
-const LONGEST_NAME: usize = 64;
 
 /// Names and their PHC strings.
 pub(crate) type Accounts = HashMap<Box<str>, Arc<str>>;
@@ -164,12 +162,11 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     written
 }
 
-/// A user name is one topic level, and ends at the first colon in the file.
+/// A user name is that of chat, and ends at the first colon in the file.
 fn check_name(user: &str) -> Result<(), String> {
-    let wrong = |c: char| c.is_whitespace() || c.is_control() || "/+#:".contains(c);
-    if user.is_empty() || user.len() > LONGEST_NAME || user.contains(wrong) || user.starts_with('#') {
+    if check_user(user).is_err() || user.contains(':') {
         return Err(format!(
-            "{user:?} can't be a user name: allowed are 1 to {LONGEST_NAME} bytes without white space, control \
+            "{user:?} can't be a user name: allowed are 1 to {USER_NAME_BYTES} bytes without white space, control \
              characters, \"/\", \"+\", \"#\" and \":\""
         ));
     }
@@ -212,5 +209,87 @@ fn parse_line(line: &str) -> Result<(&str, &str), String> {
     match parsed.filter(|hash| hash.algorithm == argon2::ARGON2ID_IDENT && hash.hash.is_some()) {
         Some(_) => Ok((user, hash)),
         None => Err(format!("what {user:?} has is not an Argon2id hash; {remedy}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argon2::PasswordVerifier;
+
+    fn options(file: &Path, user: &str, password: Option<&str>) -> Options {
+        Options {
+            file: file.into(),
+            user: user.into(),
+            password: password.map(|password| Secret(password.into())),
+            batch: password.is_some(),
+            delete: password.is_none(),
+            create: false,
+        }
+    }
+
+    #[test]
+    fn users_are_set_changed_and_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("passwords");
+        let read = || fs::read_to_string(&file).expect("there");
+        change(&options(&file, "ann", Some("one"))).expect("written");
+        fs::write(&file, format!("# people\n{}", read())).expect("written");
+        change(&options(&file, "bob", Some("two"))).expect("written");
+        change(&options(&file, "ann", Some("three"))).expect("written");
+        assert_eq!(fs::metadata(&file).expect("there").mode() & 0o777, 0o600);
+        assert!(read().starts_with("# people\nann:$argon2id$v=19$"), "comments and the order stay");
+        let accounts = parse(&read()).expect("good");
+        let fits = |user: &str, password: &str| {
+            let hash = PasswordHash::new(&accounts[user]).expect("a hash");
+            Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
+        };
+        assert!(fits("ann", "three") && fits("bob", "two") && !fits("ann", "one"));
+        change(&options(&file, "ann", None)).expect("written");
+        assert!(!parse(&read()).expect("good").contains_key("ann"));
+        assert_eq!(
+            change(&options(&file, "ann", None)),
+            Err(format!("{} has no user \"ann\"", file.display()))
+        );
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn the_file_behind_a_link_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("passwords"), folder.path().join("link"));
+        fs::write(&file, "").expect("written");
+        std::os::unix::fs::symlink(&file, &link).expect("linked");
+        change(&options(&link, "ann", Some("one"))).expect("written");
+        assert!(link.is_symlink() && !file.is_symlink());
+        assert!(parse(&fs::read_to_string(&file).expect("there")).expect("good").contains_key("ann"));
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let long = "x".repeat(65);
+        for name in ["", "a b", "a/b", "a:b", "+", "#", "a\nb", long.as_str()] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        assert_eq!(check_name("Zoë"), Ok(()));
+    }
+
+    #[test]
+    fn wrong_lines_are_told_without_their_hash() {
+        for (text, expected) in [
+            ("ann", "a line is a user, a colon and an Argon2id hash"),
+            ("ann:$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", "what \"ann\" has is not"),
+            ("ann:hunter2", "what \"ann\" has is not an Argon2id hash"),
+            ("ann:$7$101$salt$hash", "was made by mosquitto_passwd"),
+        ] {
+            let wrong = parse(text).expect_err(text);
+            assert_eq!(wrong[0].0, 1);
+            assert!(wrong[0].1.contains(expected) && !wrong[0].1.contains("hunter2"), "{wrong:?}");
+        }
+        let line = "ann:$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA\n";
+        assert_eq!(
+            parse(&line.repeat(2)).expect_err("twice"),
+            [(2, "the user \"ann\" has a line already".to_owned())]
+        );
     }
 }

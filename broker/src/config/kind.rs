@@ -3,18 +3,21 @@
 
 use std::{path::PathBuf, time::Duration};
 
+/// Words that stand for values besides those within the bounds.
+pub(super) type Words<V> = &'static [(&'static str, V)];
+
 /// What a key of a `T` holds, and where in the `T` it goes.
 pub(super) enum Kind<T: 'static> {
     /// Bytes: `8MiB`, `64KiB`, or a plain number.
     Size { least: u64, most: u64, set: fn(&mut T, u64) },
-    /// A plain number. `word` is another spelling of a value.
-    Count { least: u64, most: u64, word: Option<(&'static str, u64)>, set: fn(&mut T, u64) },
-    /// A duration: `30s`, `1h 30m`, `7d`; a multiple of `step`. `word` is another spelling of a value.
+    /// A plain number; `words` stand for values.
+    Count { least: u64, most: u64, words: Words<u64>, set: fn(&mut T, u64) },
+    /// A duration: `30s`, `1h 30m`, `7d`; a multiple of `step`. `words` stand for values.
     Time {
         least: Duration,
         most: Duration,
         step: Duration,
-        word: Option<(&'static str, Duration)>,
+        words: Words<Duration>,
         set: fn(&mut T, Duration),
     },
     /// `true` or `false`.
@@ -34,11 +37,11 @@ impl<T> Kind<T> {
             Kind::Size { least, most, set } => {
                 within(size_bytes(text), least, most).map(|value| set(target, value)).is_some()
             }
-            Kind::Count { least, most, word, set } => spelled(text, *word)
+            Kind::Count { least, most, words, set } => spelled(text, words)
                 .or_else(|| within(text.parse().ok(), least, most))
                 .map(|value| set(target, value))
                 .is_some(),
-            Kind::Time { least, most, step, word, set } => spelled(text, *word)
+            Kind::Time { least, most, step, words, set } => spelled(text, words)
                 .or_else(|| {
                     within(humantime::parse_duration(text).ok(), least, most)
                         .filter(|value| value.as_nanos() % step.as_nanos() == 0)
@@ -69,17 +72,15 @@ impl<T> Kind<T> {
                 size_text(*least),
                 size_text(*most)
             ),
-            Kind::Count { least, most, word, .. } => {
-                let word = word.map(|(word, _)| format!("\"{word}\" or ")).unwrap_or_default();
-                format!("{word}a number from {least} to {most}")
+            Kind::Count { least, most, words, .. } => {
+                format!("{}a number from {least} to {most}", alternatives(words))
             }
-            Kind::Time { least, most, step, word, .. } => {
-                let word = word.map(|(word, _)| format!("\"{word}\" or ")).unwrap_or_default();
+            Kind::Time { least, most, step, words, .. } => {
                 let whole = if *step >= Duration::from_secs(1) { " in whole seconds" } else { "" };
-                let (least, most) = (humantime::format_duration(*least), humantime::format_duration(*most));
-                format!(
-                    "{word}a duration from {least} to {most}{whole} such as \"30s\", \"1h 30m\" or \"7d\""
-                )
+                let example =
+                    if *most > Duration::from_secs(60) { "\"30s\" or \"1h 30m\"" } else { "\"500ms\"" };
+                let (words, least, most) = (alternatives(words), duration_text(*least), duration_text(*most));
+                format!("{words}a duration from {least} to {most}{whole} such as {example}")
             }
             Kind::Switch { .. } => "true or false".into(),
             Kind::Choice { words, .. } => {
@@ -101,9 +102,14 @@ impl<T> Kind<T> {
     }
 }
 
-/// The value of a word, when the text is that word.
-fn spelled<V>(text: &str, word: Option<(&'static str, V)>) -> Option<V> {
-    word.and_then(|(word, value)| (text == word).then_some(value))
+/// The value of a word, when the text is one.
+fn spelled<V: Copy>(text: &str, words: Words<V>) -> Option<V> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+}
+
+/// The words, to stand before what else is allowed.
+fn alternatives<V>(words: Words<V>) -> String {
+    words.iter().map(|(word, _)| format!("\"{word}\" or ")).collect()
 }
 
 fn within<V: PartialOrd>(value: Option<V>, least: &V, most: &V) -> Option<V> {
@@ -128,4 +134,11 @@ fn size_text(bytes: u64) -> String {
         .iter()
         .find(|(_, shift)| *shift > 0 && bytes > 0 && bytes.is_multiple_of(1 << shift))
         .map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+/// A bound in words: days are the longest unit, for months and years have no exact length.
+fn duration_text(value: Duration) -> String {
+    const DAY_SECS: u64 = 24 * 3600;
+    let days = value.as_secs() / DAY_SECS;
+    if days > 0 { format!("{days}d") } else { humantime::format_duration(value).to_string() }
 }

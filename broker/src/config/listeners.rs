@@ -157,7 +157,7 @@ pub(super) fn prove(
     let mut draft = ListenerDraft::default();
     for key in LISTENER {
         let name = format!("listener.{}.{}", written.name, key.name);
-        super::set(key, &name, written.keys.get(key.name), &mut draft, problems);
+        super::proof::set(key, &name, written.keys.get(key.name), &mut draft, problems);
     }
     let place = |key: &str| written.keys.get(key).map_or(&written.origin, |given| &given.origin);
     let named = |key: &str| format!("listener.{}.{key}", written.name);

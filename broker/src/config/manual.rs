@@ -20,8 +20,8 @@ Keys of a listener are listener.NAME.KEY there. Sizes are written 64KiB, 8MiB or
 500ms, 30s, 1h 30m or 7d.";
 
 const RELOAD: &str = "\
-SIGHUP reads the configuration again, and the files that it names. Keys marked (restart) stay as they are until \
-the broker starts again.";
+SIGHUP reads the configuration again, and the files that it names. Keys that change with a restart stay as they are \
+until the broker starts again.";
 
 const LISTENERS: &str = "\
 Listeners. Those below are there when no listener is written; a file that writes one has only those that it \
@@ -43,6 +43,7 @@ pub(crate) fn manual() -> String {
             section = head;
             text.push_str(&format!("\n[{section}]\n"));
         }
+        text.push('\n');
         explain(&mut text, key);
         let (hash, value) = match key.preset {
             Preset::Is(value) => ("", value),
@@ -60,6 +61,7 @@ pub(crate) fn manual() -> String {
             // What each key does is said once; further listeners show only what tells them apart.
             let value = default_text(listener, key.name);
             if at == 0 {
+                text.push('\n');
                 explain(&mut text, key);
             } else if !["bind", "protocol", "path"].contains(&key.name) || value.is_none() {
                 continue;
@@ -74,20 +76,21 @@ pub(crate) fn manual() -> String {
     text
 }
 
-/// What a key does, with what it is about its memory, its counter and its change.
+/// What a key does, and what is known of it otherwise.
 fn explain<T>(text: &mut String, key: &Key<T>) {
-    let mut about = key.about.to_owned();
-    if !key.memory.is_empty() {
-        about.push_str(&format!(" Memory: {}", key.memory));
+    comment(text, key.about);
+    let allowed = key.kind.allowed();
+    let change = match key.change {
+        Change::Reload => "",
+        Change::Restart => "with a restart",
+    };
+    for (what, words) in
+        [("Allowed", allowed.as_str()), ("Memory", key.memory), ("Counter", key.counter), ("Changes", change)]
+    {
+        if !words.is_empty() {
+            comment(text, &format!("{what}: {words}."));
+        }
     }
-    if !key.counter.is_empty() {
-        about.push_str(&format!(" Counter: {}.", key.counter));
-    }
-    if key.change == Change::Restart {
-        about.push_str(" (restart)");
-    }
-    comment(text, &about);
-    comment(text, &format!("Allowed: {}.", key.kind.allowed()));
 }
 
 /// A paragraph as lines of comment.

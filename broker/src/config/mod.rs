@@ -10,6 +10,8 @@ mod kind;
 mod listeners;
 mod manual;
 mod problem;
+mod proof;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -17,16 +19,13 @@ mod written;
 pub(crate) use listeners::Placement;
 pub(crate) use manual::manual;
 pub(crate) use problem::{Problems, WrongLine};
+pub(crate) use written::PREFIX;
 
-use crate::{logging::LogConfig, passwd};
-use katydid_engine::{
-    access::AccessList,
-    settings::{Limits, RoomSettings, Settings},
-};
-use keys::{Change, GLOBAL, Key, LISTENER, Preset};
+use crate::logging::LogConfig;
+use katydid_engine::settings::Settings;
 use problem::{Origin, Problem};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use written::{Given, Written};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use written::Written;
 
 /// Everything that the broker runs on.
 #[derive(Debug, Clone)]
@@ -165,9 +164,25 @@ impl Config {
     /// Everything that is wrong with what is written now; the broker goes on with what it has.
     pub(crate) fn reload(&self) -> Result<Reloaded, Problems> {
         let mut written = self.sources.written()?;
-        let kept = written.keep(&self.written);
-        let config = prove(self.sources.clone(), written)?;
+        let kept = reload::keep(&mut written, &self.written);
+        let config = proof::prove(self.sources.clone(), written)?;
         Ok(Reloaded { config, kept })
+    }
+
+    /// What is allowed but can hardly be meant, in words for a log.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (listener, settings) in self.listeners.iter().zip(&self.settings.listeners) {
+            let certificates = listener.tls.as_ref().is_some_and(|tls| tls.identity_as_username);
+            if !settings.allow_anonymous && !certificates && self.settings.accounts.is_empty() {
+                doubts.push(format!(
+                    "nobody can connect to the listener {}: it wants passwords and no user has one; say \
+                     passwords.file, or listener.{}.allow-anonymous = true",
+                    listener.name, listener.name
+                ));
+            }
+        }
+        doubts
     }
 }
 
@@ -178,7 +193,7 @@ impl Sources {
     /// Everything that is wrong, each with its place.
     pub(crate) fn read(self) -> Result<Config, Problems> {
         let written = self.written()?;
-        prove(Arc::new(self), written)
+        proof::prove(Arc::new(self), written)
     }
 
     fn written(&self) -> Result<Written, Problems> {
@@ -186,8 +201,7 @@ impl Sources {
         let mut written = Written::default();
         if let Some(path) = &self.file {
             let text = std::fs::read_to_string(path).map_err(|error| {
-                let text = format!("the configuration file {} can't be read: {error}", path.display());
-                Problem::new(&Origin::CommandLine, text)
+                Problem::new(&Origin::WholeFile(path.as_path().into()), format!("can't be read: {error}"))
             })?;
             written.read_file(path, &text, &mut problems);
         }
@@ -200,168 +214,9 @@ impl Sources {
         if problems.0.is_empty() {
             return Ok(written);
         }
-        if let Err(more) = prove(Arc::new(self.clone()), written) {
+        if let Err(more) = proof::prove(Arc::new(self.clone()), written) {
             problems.0.extend(more.0);
         }
         Err(problems)
     }
-}
-
-impl Written {
-    /// Goes back to what `running` has wherever a change needs a restart, and says where that was.
-    fn keep(&mut self, running: &Written) -> Vec<String> {
-        let mut kept = keep_keys(GLOBAL, "", &mut self.global, &running.global);
-        let mut now = std::mem::take(&mut self.listeners);
-        for old in &running.listeners {
-            let mut keys = match now.iter().position(|new| new.name == old.name) {
-                Some(at) => now.remove(at).keys,
-                None => {
-                    kept.push(format!("listener {} was removed", old.name));
-                    old.keys.clone()
-                }
-            };
-            kept.extend(keep_keys(LISTENER, &format!("listener.{}.", old.name), &mut keys, &old.keys));
-            let listener = self.listener(&old.name, old.origin.clone());
-            listener.keys = keys;
-        }
-        kept.extend(now.iter().map(|new| format!("listener {} was added", new.name)));
-        kept
-    }
-}
-
-/// As [`Written::keep`], for one table of keys.
-fn keep_keys<T>(
-    table: &[Key<T>],
-    before: &str,
-    new: &mut BTreeMap<&'static str, Given>,
-    old: &BTreeMap<&'static str, Given>,
-) -> Vec<String> {
-    let mut kept = Vec::new();
-    for key in table.iter().filter(|key| key.change == Change::Restart) {
-        let text = |keys: &BTreeMap<&'static str, Given>| keys.get(key.name).map(|given| given.text.clone());
-        if text(new) != text(old) {
-            kept.push(format!("{before}{} was changed", key.name));
-            match old.get(key.name) {
-                Some(given) => drop(new.insert(key.name, given.clone())),
-                None => drop(new.remove(key.name)),
-            }
-        }
-    }
-    kept
-}
-
-/// A configuration in the making; the table of keys fills it.
-#[derive(Debug, Default)]
-struct Draft {
-    limits: Limits,
-    rooms: RoomSettings,
-    store: StoreConfig,
-    persistence: bool,
-    shards: usize,
-    sys_interval: Duration,
-    max_connections: usize,
-    max_connections_per_address: usize,
-    connect_rate: u32,
-    verify_threads: usize,
-    log: LogConfig,
-    password_file: Option<PathBuf>,
-    access_file: Option<PathBuf>,
-}
-
-/// Sets a key to what was given, or else to its default.
-fn set<T>(key: &Key<T>, name: &str, given: Option<&Given>, target: &mut T, problems: &mut Problems) {
-    if let Preset::Is(text) = key.preset {
-        let fits = key.kind.set(target, text);
-        debug_assert!(fits, "the default of {name} is allowed");
-    }
-    if let Some(given) = given
-        && !key.kind.set(target, &given.text)
-    {
-        let allowed = key.kind.allowed();
-        problems.add(&given.origin, format!("{name}: {:?} is not allowed; allowed is {allowed}", given.text));
-    }
-}
-
-/// Makes the configuration of what is written.
-fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, Problems> {
-    let mut problems = Problems::default();
-    let mut draft = Draft::default();
-    for key in GLOBAL {
-        set(key, key.name, written.global.get(key.name), &mut draft, &mut problems);
-    }
-    let (mut listeners, mut listener_settings) = (Vec::new(), Vec::new());
-    for listener in &written.listeners {
-        let (packet_bytes, connections) = (draft.limits.packet_bytes, draft.max_connections);
-        if let Some((listener, settings)) =
-            listeners::prove(listener, packet_bytes, connections, &mut problems)
-        {
-            listeners.push(listener);
-            listener_settings.push(settings);
-        }
-    }
-    if draft.shards == 0 {
-        draft.shards = std::thread::available_parallelism().map_or(1, usize::from).min(256);
-    }
-    if !draft.persistence {
-        draft.store.path = None;
-    } else if draft.store.path.is_none() {
-        let origin = written.global.get("store.path").map_or(&Origin::Default, |given| &given.origin);
-        problems.add(origin, "store.path: empty; to keep nothing on disk, say store.persistence = false");
-    }
-    let accounts = read_file(&written, "passwords.file", &draft.password_file, passwd::parse, &mut problems);
-    let access = read_file(&written, "access.file", &draft.access_file, read_access, &mut problems);
-    let Draft { mut limits, shards, .. } = draft;
-    for shared in [&mut limits.sessions, &mut limits.retained_messages, &mut limits.retained_bytes] {
-        *shared = shared.div_ceil(shards);
-    }
-    let settings = Settings {
-        limits,
-        listeners: listener_settings,
-        accounts: Arc::new(accounts.unwrap_or_default()),
-        access: Arc::new(access.unwrap_or_else(AccessList::allow_all)),
-        rooms: draft.rooms,
-        persistence: draft.persistence,
-    };
-    problems.or(Config {
-        listeners,
-        settings: Arc::new(settings),
-        shards,
-        store: draft.store,
-        sys_interval: draft.sys_interval,
-        max_connections: draft.max_connections,
-        max_connections_per_address: draft.max_connections_per_address,
-        connect_rate: draft.connect_rate,
-        verify_threads: draft.verify_threads,
-        log: draft.log,
-        sources,
-        written: Arc::new(written),
-    })
-}
-
-/// Reads a file that a key names. `parse` says the line, from 1, and what is wrong there.
-fn read_file<T>(
-    written: &Written,
-    key: &'static str,
-    path: &Option<PathBuf>,
-    parse: fn(&str) -> Result<T, Vec<WrongLine>>,
-    problems: &mut Problems,
-) -> Option<T> {
-    let path = path.as_ref()?;
-    let place = written.global.get(key).map_or(&Origin::Default, |given| &given.origin);
-    match std::fs::read_to_string(path) {
-        Err(error) => problems.add(place, format!("{key}: {} can't be read: {error}", path.display())),
-        Ok(text) => match parse(&text) {
-            Ok(value) => return Some(value),
-            Err(wrong) => {
-                for (line, text) in wrong {
-                    problems.add(&Origin::File { path: path.as_path().into(), line }, text);
-                }
-            }
-        },
-    }
-    None
-}
-
-fn read_access(_text: &str) -> Result<AccessList, Vec<WrongLine>> {
-    Err(vec![(1, "access lists can't be read yet".into())])
 }

@@ -15,6 +15,8 @@ pub(crate) enum Origin {
         /// The line.
         line: usize,
     },
+    /// The file as a whole.
+    WholeFile(Arc<Path>),
     /// An environment variable of this name.
     Environment(String),
     /// An argument.
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => f.write_str("default"),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::WholeFile(path) => write!(f, "{}", path.display()),
             Origin::Environment(variable) => write!(f, "environment {variable}"),
             Origin::CommandLine => f.write_str("command line"),
         }

@@ -10,7 +10,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 /// What begins each variable of ours.
-const PREFIX: &str = "KATYDID_";
+pub(crate) const PREFIX: &str = "KATYDID_";
+
+/// What is wrong with the name of a listener.
+const LISTENER_NAME: &str = "is not allowed; allowed is a name of letters, digits, - and _ such as \"mqtt\"";
+
+/// What a section and a key may be, in the words of TOML.
+const TABLE: &str = "a table of keys";
+const VALUE: &str = "a text, a number, true or false";
 
 /// The text of a key, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +49,9 @@ impl Written {
             let Some((listener, key)) = rest.split_once('.') else {
                 return problems.add(&origin, format!("{name}: a listener's key is listener.NAME.KEY"));
             };
+            if !is_listener_name(listener) {
+                return problems.add(&origin, format!("{name}: {listener:?} {LISTENER_NAME}"));
+            }
             match LISTENER.iter().find(|known| known.name == key) {
                 Some(known) => {
                     let given = Given { text, origin: origin.clone() };
@@ -106,15 +116,13 @@ impl Written {
                 continue;
             };
             let name = table.get("name").and_then(|name| name.get_ref().as_str()).unwrap_or_default();
+            let place = table.get("name").map_or_else(|| origin.clone(), |name| at(name.span()));
             if !is_listener_name(name) {
-                problems.add(
-                    &table.get("name").map_or(origin, |name| at(name.span())),
-                    "listener.name: each listener has a name of letters, digits, - and _, such as \"mqtt\"",
-                );
+                problems.add(&place, format!("listener.name: {name:?} {LISTENER_NAME}"));
                 continue;
             }
             if self.listeners.iter().any(|known| known.name == name) {
-                problems.add(&origin, format!("listener.name: \"{name}\" is the name of another listener"));
+                problems.add(&place, format!("listener.name: \"{name}\" is the name of another listener"));
                 continue;
             }
             self.listener(name, origin);
@@ -148,10 +156,15 @@ impl Written {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.to_string(), |number| number.to_string()),
             DeValue::Boolean(value) => value.to_string(),
-            other => other.type_str().to_string(),
+            other if is_section(name) || is_key(name) => {
+                let (what, wanted) = (other.type_str(), if is_section(name) { TABLE } else { VALUE });
+                return problems
+                    .add(&origin, format!("{name}: type {what} is not allowed; allowed is {wanted}"));
+            }
+            _ => String::new(),
         };
         if is_section(name) {
-            return problems.add(&origin, format!("{name}: is a table, headed [{name}]"));
+            return problems.add(&origin, format!("{name}: {text:?} is not allowed; allowed is {TABLE}"));
         }
         self.give(name, text, origin, problems);
     }
@@ -176,7 +189,7 @@ impl Written {
                     let known: Vec<String> = GLOBAL.iter().map(|key| in_capitals(key.name)).collect();
                     let hint = nearest(name, known.iter().map(String::as_str))
                         .map(|near| format!("; did you mean {PREFIX}{near}?"))
-                        .unwrap_or_default();
+                        .unwrap_or_else(|| "; `katydid --print-config` prints all keys".into());
                     problems.add(&origin, format!("no key has this name{hint}"));
                 }
             }
@@ -218,6 +231,14 @@ fn sorted<'a, 'i>(
     entries
 }
 
+/// Whether this is the name of a key in full.
+fn is_key(name: &str) -> bool {
+    match name.strip_prefix("listener.").and_then(|rest| rest.split_once('.')) {
+        Some((_, key)) => LISTENER.iter().any(|known| known.name == key),
+        None => GLOBAL.iter().any(|known| known.name == name),
+    }
+}
+
 /// Whether some key is `name` and more after a dot.
 fn is_section(name: &str) -> bool {
     let begins = |key: &str, name: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
@@ -235,28 +256,24 @@ fn in_capitals(key: &str) -> String {
 
 /// Says that `name`, which is `before` and `key`, is none, and which are.
 fn unknown(name: &str, before: &str, key: &str) -> String {
-    let names: Vec<&str> = if before.is_empty() {
-        GLOBAL.iter().map(|key| key.name).collect()
-    } else {
-        LISTENER.iter().map(|key| key.name).collect()
+    let names: Vec<&str> = match before {
+        "" => GLOBAL.iter().map(|key| key.name).collect(),
+        _ => LISTENER.iter().map(|key| key.name).collect(),
     };
-    if let Some(near) = nearest(key, names.iter().copied()) {
+    let mut sections: Vec<&str> =
+        names.iter().filter_map(|name| name.split_once('.')).map(|(section, _)| section).collect();
+    if before.is_empty() {
+        sections.push("listener");
+    }
+    sections.dedup();
+    if let Some(near) = nearest(key, names.iter().chain(&sections).copied()) {
         return format!("{name}: unknown key; did you mean {before}{near}?");
     }
-    let section = key.split_once('.').map(|(section, _)| format!("{section}."));
-    let mut allowed: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| section.as_deref().is_some_and(|s| name.starts_with(s)))
-        .collect();
-    if allowed.is_empty() && before.is_empty() {
-        allowed = names.iter().filter_map(|name| name.split_once('.')).map(|(section, _)| section).collect();
-        allowed.push("listener");
-        allowed.dedup();
-        return format!("{name}: unknown key; the sections are {}", allowed.join(", "));
-    }
-    if allowed.is_empty() {
-        allowed = names;
-    }
+    let section = key.split_once('.').map_or("", |(section, _)| section);
+    let allowed = match sections.contains(&section) {
+        true => names.into_iter().filter(|name| name.split('.').next() == Some(section)).collect(),
+        false if before.is_empty() => sections,
+        false => names,
+    };
     format!("{name}: unknown key; allowed are {}", allowed.join(", "))
 }

@@ -2,10 +2,13 @@
 //! default, its kind and its manual entry. Reading, checking and printing a configuration all go by this table, so
 //! nothing about a key is written anywhere else.
 
+mod listener;
+
+pub(super) use listener::LISTENER;
+
 use super::{
-    Draft,
-    kind::Kind::{self, Choice, Count, Path, Size, Switch, Text, Time},
-    listeners::{self, ListenerDraft},
+    kind::Kind::{self, Choice, Count, Path, Size, Switch, Time},
+    proof::Draft,
 };
 use crate::logging::{Format, Level};
 use katydid_engine::settings::QueuePolicy;
@@ -52,8 +55,9 @@ use Preset::Is;
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-/// Longest time that fits the 32 bits of MQTT with the last value, for ever, left out.
-const LONGEST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64 - 1);
+/// Whole days that fit the 32 bits of MQTT, whose last value is for ever.
+const LONGEST_EXPIRY: Duration = Duration::from_secs(49_710 * 24 * 3600);
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 const MAX_PACKET: u64 = 268_435_460;
 
 /// A key that is no limit.
@@ -79,12 +83,12 @@ const fn limit(
 
 /// A number of at most `most`.
 const fn count(most: u64, set: fn(&mut Draft, u64)) -> Kind<Draft> {
-    Count { least: 1, most, word: None, set }
+    Count { least: 1, most, words: &[], set }
 }
 
 /// A number, where "none" takes the limit away.
 const fn count_or_none(most: u64, set: fn(&mut Draft, u64)) -> Kind<Draft> {
-    Count { least: 1, most, word: Some(("none", 0)), set }
+    Count { least: 1, most, words: &[("none", 0)], set }
 }
 
 /// The keys of the broker as a whole.
@@ -118,7 +122,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
             least: Duration::ZERO,
             most: SEC.saturating_mul(10),
             step: MS,
-            word: None,
+            words: &[],
             set: |d, v| d.store.lazy_commit = v,
         },
         Restart,
@@ -131,7 +135,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
             least: Duration::ZERO,
             most: SEC.saturating_mul(10),
             step: MS,
-            word: None,
+            words: &[],
             set: |d, v| d.store.sync_delay = v,
         },
         Restart,
@@ -140,14 +144,14 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
     key(
         "threads.shards",
         Is("auto"),
-        Count { least: 1, most: 256, word: Some(("auto", 0)), set: |d, v| d.shards = v as usize },
+        Count { least: 1, most: 256, words: &[("auto", 0)], set: |d, v| d.shards = v as usize },
         Restart,
         "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
     ),
     key(
         "threads.verify",
         Is("2"),
-        Count { least: 1, most: 64, word: None, set: |d, v| d.verify_threads = v as usize },
+        Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
         Restart,
         "Threads that verify passwords. Each costs 19MiB while it does.",
     ),
@@ -158,7 +162,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
             least: MS.saturating_mul(100),
             most: HOUR,
             step: MS,
-            word: Some(("never", Duration::ZERO)),
+            words: &[("never", Duration::ZERO)],
             set: |d, v| d.sys_interval = v,
         },
         Restart,
@@ -189,7 +193,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
     key(
         "rooms.replay",
         Is("20"),
-        Count { least: 0, most: 1_000_000, word: None, set: |d, v| d.rooms.replay = v as u32 },
+        Count { least: 0, most: 1_000_000, words: &[], set: |d, v| d.rooms.replay = v as u32 },
         Reload,
         "How many old messages a new subscription gets when it does not say.",
     ),
@@ -206,7 +210,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Count {
             least: 1,
             most: u64::MAX >> 1,
-            word: Some(("all", 0)),
+            words: &[("all", 0)],
             set: |d, v| d.rooms.history_messages = v,
         },
         Reload,
@@ -218,7 +222,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count(u32::MAX as u64, |d, v| d.max_connections = v as usize),
         [
             "Connections in all. One too many is closed when it is accepted.",
-            "About 2KiB for each that is idle, and limits.outgoing-size for each that reads slowly.",
+            "About 2KiB for each that is idle, and limits.outgoing-size for each that reads slowly",
             "connects_refused",
         ],
     ),
@@ -228,7 +232,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count_or_none(u32::MAX as u64, |d, v| d.max_connections_per_address = v as usize),
         [
             "Connections from one address; behind PROXY protocol, of the address that the proxy names.",
-            "As limits.connections, and 64 bytes for each address.",
+            "As limits.connections, and 64 bytes for each address",
             "connects_refused",
         ],
     ),
@@ -238,7 +242,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count_or_none(u32::MAX as u64, |d, v| d.connect_rate = v as u32),
         [
             "Connections accepted a second. Those over it wait in the system's queue.",
-            "None in the broker.",
+            "None in the broker",
             "connects_refused",
         ],
     ),
@@ -249,12 +253,12 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
             least: MS.saturating_mul(100),
             most: HOUR,
             step: MS,
-            word: None,
+            words: &[],
             set: |d, v| d.limits.connect_timeout_ms = v.as_millis() as u64,
         },
         [
             "Time that a connection has for its TLS and WebSocket handshakes and its CONNECT.",
-            "A buffer of a connection for this long.",
+            "A buffer of a connection for this long",
             "keep_alive_timeouts",
         ],
     ),
@@ -264,8 +268,8 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Size { least: 128, most: MAX_PACKET, set: |d, v| d.limits.packet_bytes = v as u32 },
         [
             "The longest packet; announced to 5.0 clients, who are disconnected with 0x95 when they send a longer one.",
-            "At most this much for each connection in the middle of sending a packet.",
-            "dropped_too_large",
+            "At most this much for each connection in the middle of sending a packet",
+            "protocol_errors",
         ],
     ),
     limit(
@@ -274,7 +278,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count(65_535, |d, v| d.limits.receive_maximum = v as u16),
         [
             "QoS 1 and 2 messages that a client may send before they are acknowledged; announced to 5.0 clients.",
-            "8 bytes for each.",
+            "8 bytes for each",
             "protocol_errors",
         ],
     ),
@@ -284,17 +288,17 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count(65_535, |d, v| d.limits.inflight = v as u16),
         [
             "QoS 1 and 2 messages sent to a client and not acknowledged, however many it takes. The rest waits.",
-            "32 bytes for each, and the message where nobody else has it.",
+            "32 bytes for each, and the message where nobody else has it",
             "queued_now",
         ],
     ),
     limit(
         "limits.topic-aliases",
         "64",
-        Count { least: 0, most: 65_535, word: None, set: |d, v| d.limits.topic_aliases = v as u16 },
+        Count { least: 0, most: 65_535, words: &[], set: |d, v| d.limits.topic_aliases = v as u16 },
         [
             "Topic aliases that a client may set; announced to 5.0 clients.",
-            "The length of its topic for each that is set.",
+            "The length of its topic for each that is set",
             "protocol_errors",
         ],
     ),
@@ -305,12 +309,12 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
             least: SEC,
             most: Duration::from_secs(65_535),
             step: SEC,
-            word: Some(("none", Duration::ZERO)),
+            words: &[("none", Duration::ZERO)],
             set: |d, v| d.limits.keep_alive_secs = v.as_secs() as u16,
         },
         [
             "Longest keep alive; a longer one, or none, is answered with this one as Server Keep Alive.",
-            "None; it ends connections whose other end is gone.",
+            "None; it ends connections whose other end is gone",
             "keep_alive_timeouts",
         ],
     ),
@@ -321,7 +325,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Bytes that wait to be written to a connection. Over it, messages of plain topics with QoS 0 are dropped; \
              all others wait where they are kept.",
-            "At most this much for each connection that reads slowly.",
+            "At most this much for each connection that reads slowly",
             "dropped_slow_reader",
         ],
     ),
@@ -332,7 +336,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "QoS 1 and 2 messages of plain topics that wait for a session. Messages of rooms are not counted: they wait \
              in the room's history.",
-            "About 100 bytes for each, and the message where nobody else has it.",
+            "About 100 bytes for each, and the message where nobody else has it",
             "dropped_queue_full",
         ],
     ),
@@ -342,7 +346,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Size { least: 1 << 10, most: 1 << 40, set: |d, v| d.limits.queue_bytes = v as usize },
         [
             "Bytes of the messages that limits.queue-messages counts.",
-            "At most this much for each session.",
+            "At most this much for each session",
             "dropped_queue_full",
         ],
     ),
@@ -358,7 +362,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "What happens when that queue is full: the oldest message is dropped, or a connected client is disconnected \
              with 0x97.",
-            "None.",
+            "None",
             "dropped_queue_full",
         ],
     ),
@@ -368,7 +372,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count(u32::MAX as u64, |d, v| d.limits.sessions = v as usize),
         [
             "Sessions, connected or not; each shard takes an equal part.",
-            "About 1KiB for each, and its subscriptions and queue.",
+            "About 1KiB for each, and its subscriptions and queue",
             "refused_sessions",
         ],
     ),
@@ -379,13 +383,13 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
             least: Duration::ZERO,
             most: LONGEST_EXPIRY,
             step: SEC,
-            word: Some(("never", Duration::from_secs(u32::MAX as u64))),
+            words: &[("never", FOR_EVER), ("forever", FOR_EVER)],
             set: |d, v| d.limits.session_expiry_secs = v.as_secs().try_into().unwrap_or(u32::MAX),
         },
         [
             "How long a session is kept after its connection ended, whatever longer time a 5.0 client asks for; a 3.1.1 \
              session that is not clean gets this.",
-            "A session and its queue for this long.",
+            "A session and its queue for this long",
             "sessions_expired",
         ],
     ),
@@ -393,23 +397,19 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "limits.subscriptions",
         "10000",
         count(u32::MAX as u64, |d, v| d.limits.subscriptions = v as usize),
-        ["Subscriptions a session.", "About 200 bytes and its filter for each.", "refused_subscriptions"],
+        ["Subscriptions a session.", "About 200 bytes and its filter for each", "refused_subscriptions"],
     ),
     limit(
         "limits.topic-length",
         "4096",
-        Count { least: 16, most: 65_535, word: None, set: |d, v| d.limits.topic_bytes = v as usize },
-        ["Bytes of a topic name or filter.", "This much for each subscription.", "refused_topics"],
+        Count { least: 16, most: 65_535, words: &[], set: |d, v| d.limits.topic_bytes = v as usize },
+        ["Bytes of a topic name or filter.", "This much for each subscription", "refused_topics"],
     ),
     limit(
         "limits.topic-levels",
         "64",
         count(65_535, |d, v| d.limits.topic_levels = v as usize),
-        [
-            "Levels of a topic name or filter.",
-            "About 100 bytes for each of a subscription.",
-            "refused_topics",
-        ],
+        ["Levels of a topic name or filter.", "About 100 bytes for each of a subscription", "refused_topics"],
     ),
     limit(
         "limits.retained-messages",
@@ -417,7 +417,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count(u32::MAX as u64, |d, v| d.limits.retained_messages = v as usize),
         [
             "Retained messages; each shard takes an equal part. One too many is forwarded and not retained.",
-            "About 200 bytes for each besides limits.retained-size.",
+            "About 200 bytes for each besides limits.retained-size",
             "refused_retained",
         ],
     ),
@@ -427,7 +427,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Size { least: 1 << 10, most: 1 << 44, set: |d, v| d.limits.retained_bytes = v as usize },
         [
             "Bytes of retained messages; each shard takes an equal part.",
-            "At most this much.",
+            "At most this much",
             "refused_retained",
         ],
     ),
@@ -437,7 +437,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         count_or_none(u32::MAX as u64, |d, v| d.limits.publish_rate = v as u32),
         [
             "PUBLISH packets a second that are read from one client; over it, reading pauses.",
-            "None; what was not read waits with the sender.",
+            "None; what was not read waits with the sender",
             "paused_rate",
         ],
     ),
@@ -460,107 +460,5 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Choice { words: &["text", "json"], set: |d, v| d.log.format = [Format::Text, Format::Json][v] },
         Restart,
         "The form of a line on standard error.",
-    ),
-];
-
-/// The keys of one listener besides its name.
-pub(super) static LISTENER: &[Key<ListenerDraft>] = &[
-    key(
-        "bind",
-        Preset::None { example: "0.0.0.0:1883" },
-        Text { form: listeners::BIND_FORM, set: listeners::set_bind },
-        Restart,
-        "Where it listens: \"127.0.0.1:1883\" for this machine only, \"0.0.0.0:1883\" for IPv4, \"[::]:1883\" for IPv6 \
-         and IPv4, \"unix:/run/katydid.sock\" for a Unix socket. Port 0 takes a free one.",
-    ),
-    key(
-        "protocol",
-        Is("mqtt"),
-        Choice { words: &["mqtt", "ws"], set: |l, v| l.web_socket = v == 1 },
-        Restart,
-        "MQTT directly, or over WebSocket.",
-    ),
-    key(
-        "path",
-        Is("/mqtt"),
-        Text {
-            form: "a path that begins with / and has no ? or #",
-            set: |l, v| {
-                l.path = v.into();
-                v.starts_with('/') && !v.contains(['?', '#', ' ']) && !v.contains(char::is_control)
-            },
-        },
-        Restart,
-        "Path of the WebSocket.",
-    ),
-    key(
-        "tls.certificate",
-        Preset::None { example: "/etc/katydid/certificate.pem" },
-        Path { set: |l, v| l.certificate = v },
-        Reload,
-        "Chain of certificates, PEM; turns TLS on. Its files are read again on reload.",
-    ),
-    key(
-        "tls.key",
-        Preset::None { example: "/etc/katydid/key.pem" },
-        Path { set: |l, v| l.key = v },
-        Reload,
-        "Private key of the first certificate, PEM.",
-    ),
-    key(
-        "tls.client-ca",
-        Preset::None { example: "/etc/katydid/clients.pem" },
-        Path { set: |l, v| l.client_ca = v },
-        Reload,
-        "Authorities, PEM, that certificates of clients are checked against. Without, clients are asked for none.",
-    ),
-    key(
-        "tls.require-certificate",
-        Is("false"),
-        Switch { set: |l, v| l.require_certificate = v },
-        Reload,
-        "Whether a client without certificate is refused.",
-    ),
-    key(
-        "tls.identity-as-username",
-        Is("false"),
-        Switch { set: |l, v| l.identity_as_username = v },
-        Reload,
-        "Whether the common name of the client's certificate is its user name, whatever its CONNECT says.",
-    ),
-    key(
-        "proxy-protocol",
-        Is("false"),
-        Switch { set: |l, v| l.proxy_protocol = v },
-        Restart,
-        "Whether each connection begins with a PROXY protocol v2 header, which names the client's address. Only for \
-         listeners that nobody but the proxy can reach.",
-    ),
-    key(
-        "max-connections",
-        Preset::None { example: "1000" },
-        Count {
-            least: 1,
-            most: u32::MAX as u64,
-            word: None,
-            set: |l, v| l.max_connections = Some(v as usize),
-        },
-        Reload,
-        "Connections of this listener; otherwise limits.connections alone holds. Counted in connects_refused.",
-    ),
-    key(
-        "allow-anonymous",
-        Preset::None { example: "true" },
-        Switch { set: |l, v| l.allow_anonymous = Some(v) },
-        Reload,
-        "Whether clients without password are let in. When it is not said: only where the address is 127.0.0.1, ::1 or a \
-         Unix socket, so that nothing is open to others by accident.",
-    ),
-    key(
-        "packet-size",
-        Preset::None { example: "64KiB" },
-        Size { least: 128, most: MAX_PACKET, set: |l, v| l.packet_bytes = Some(v as u32) },
-        Reload,
-        "The longest packet taken here; at most, and when it is not said, limits.packet-size.",
     ),
 ];
