@@ -78,8 +78,11 @@ pub(super) struct Statistics {
 #[derive(Debug, Clone, Copy, Default)]
 struct Load([f64; 3]);
 
+/// Picks a counter.
+type Pick = fn(&Counters) -> u64;
+
 /// The loads and the counter that each follows.
-const LOADS: [(&str, fn(&Counters) -> u64); 8] = [
+const LOADS: [(&str, Pick); 8] = [
     ("messages/received", |counters| counters.packets_received),
     ("messages/sent", |counters| counters.packets_sent),
     ("publish/received", |counters| counters.publishes_received),
