@@ -1,9 +1,9 @@
 //! From the engine to sockets and other threads: carrying out outputs, writing rings, closing.
 
-use katydid_engine::{ConnId, Input, Now, Output, Transmit};
+use katydid_engine::{ConnId, Input, Now, Output, Transmit, Warning};
 use mio::Interest;
 use std::io::{self, Read};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{CLOSE_MS, LINGER_MS, LINGERERS, Shard};
 use crate::node::{Notice, connection::token, inbox::Letter, storage::Commit, storage::Query, verify::Check};
@@ -42,6 +42,10 @@ impl Shard {
                 Output::Resume { conn } => self.resume(now, conn),
                 Output::Down => self.links.tell(Notice::Down { shard: self.index }),
             }
+        }
+        while let Some(Warning { peer, reason, detail }) = self.engine.poll_warning() {
+            let address = peer.address.map(tracing::field::display);
+            warn!(listener = peer.listener, address, ?reason, detail, "client misbehaved");
         }
     }
 
