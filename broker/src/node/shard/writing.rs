@@ -13,10 +13,11 @@ impl Shard {
     pub(super) fn carry_outputs(&mut self, now: Now) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Close { conn } => {
+                Output::Close { conn, has_last_word } => {
                     if let Some(connection) = self.table.find(conn)
                         && !std::mem::replace(&mut connection.closing, true)
                     {
+                        connection.has_last_word = has_last_word;
                         connection.partial = None;
                         self.closing.push(conn);
                     }
@@ -125,13 +126,14 @@ impl Shard {
             "connection closed by the broker"
         );
         connection.transport.say_goodbye();
-        // Closing a socket that has unread bytes resets it, and the peer would lose our last word.
+        // Closing a socket that has unread bytes, or gets some, resets it, and the peer would lose our last word.
         let socket = connection.transport.socket();
         let unread = match socket.read(&mut self.buffer) {
             Ok(count) => count > 0,
             Err(error) => error.kind() == io::ErrorKind::Interrupted,
         };
-        if unread && self.lingerers.len() < LINGERERS && socket.finish().is_ok() {
+        if (unread || connection.has_last_word) && self.lingerers.len() < LINGERERS && socket.finish().is_ok()
+        {
             self.lingerers.push(now.mono_ms + LINGER_MS, connection.transport);
         }
         self.engine.handle(now, Input::Closed { conn });
