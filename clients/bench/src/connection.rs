@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// What one read takes at most.
 const READ_BYTES: usize = 256 * 1024;
 /// Events of one wait.
-const EVENTS: usize = 1024;
+const EVENTS: usize = 4096;
 /// Connections from one loopback address: an address has some 28,000 ports, and a free one gets hard to find.
 const CONNECTIONS_PER_ADDRESS: usize = 8_000;
 /// The timer's token; connections are numbered from 0.

@@ -69,6 +69,13 @@ impl Report {
         *self.troubles.entry(what.to_string()).or_default() += 1;
     }
 
+    /// Adds counts of what went wrong, by its text.
+    pub(crate) fn add_troubles(&mut self, troubles: BTreeMap<String, u64>) {
+        for (what, count) in troubles {
+            *self.troubles.entry(what).or_default() += count;
+        }
+    }
+
     /// Says that the load didn't run as asked, and why.
     pub(crate) fn mark_partial(&mut self, why: impl Into<String>) {
         self.partial.push(why.into());

@@ -12,6 +12,8 @@ use crate::options::Acked;
 use crate::process;
 use crate::report::Report;
 use crate::wire::PublishTemplate;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
@@ -36,6 +38,8 @@ pub(super) struct Published {
     pub(super) refused: u64,
     pub(super) unacknowledged: u64,
     pub(super) connections_lost: u64,
+    /// What went wrong, by its text.
+    pub(super) troubles: BTreeMap<String, u64>,
     /// From sending to acknowledgement.
     pub(super) latency: Latency,
     /// Until the last acknowledgement.
@@ -49,6 +53,12 @@ struct Acknowledging {
     published: Published,
 }
 
+impl Acknowledging {
+    fn note(&mut self, what: impl Display) {
+        *self.published.troubles.entry(what.to_string()).or_default() += 1;
+    }
+}
+
 impl Handler for Acknowledging {
     fn handle_done(&mut self, id: usize, packet_id: u16, reason: u8, now_ns: u64) {
         let publisher = id.checked_sub(self.first).and_then(|nth| self.publishers.get_mut(nth));
@@ -57,14 +67,16 @@ impl Handler for Acknowledging {
             self.published.latency.record(now_ns - sent_ns);
             if reason >= 0x80 {
                 self.published.refused += 1;
+                self.note(format_args!("publish refused, reason 0x{reason:02x}"));
             } else {
                 self.published.acknowledged += 1;
             }
         }
     }
 
-    fn handle_gone(&mut self, id: usize, _why: &Gone, _now_ns: u64) {
+    fn handle_gone(&mut self, id: usize, why: &Gone, _now_ns: u64) {
         if let Some(nth) = id.checked_sub(self.first) {
+            self.note(why);
             self.published.connections_lost += 1;
             self.published.unacknowledged += self.publishers[nth].unacknowledged() as u64;
             self.publishers[nth].lose();
@@ -95,6 +107,7 @@ pub(super) fn publish_all(
             refused: 0,
             unacknowledged: 0,
             connections_lost: 0,
+            troubles: BTreeMap::new(),
             latency: Latency::new(),
             elapsed_secs: 0.0,
         },
@@ -173,6 +186,7 @@ pub(crate) fn run(options: &Acked) -> Result<Report, SetUpError> {
     report.add_latency("ack_latency_us", &published.latency);
     report.add_cpu(before, after, "ack", published.acknowledged);
     report.add("connections_lost", published.connections_lost);
+    report.add_troubles(published.troubles);
     if published.connections_lost > 0 || published.unacknowledged > 0 {
         report.mark_partial("not every message was acknowledged");
     }

@@ -75,9 +75,7 @@ pub(crate) fn run(options: &Connect) -> Result<Report, SetUpError> {
     if let (Some(from), Some(to)) = (after.broker_ns, held_cpu.broker_ns) {
         report.add_decimal("hold_broker_cpu_ms", (to - from) as f64 / 1e6);
     }
-    for (why, count) in holding.lost {
-        (0..count).for_each(|_| report.trouble(&why));
-    }
+    report.add_troubles(holding.lost);
     if held < options.connections as u64 {
         report.mark_partial("not every connection was held");
     }

@@ -12,6 +12,7 @@ use crate::options::Offline;
 use crate::process;
 use crate::report::Report;
 use crate::wire::{Message, Subscription};
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub(super) struct Draining {
     pub(super) streams: Streams,
     /// Messages of other runs.
     pub(super) foreign: u64,
-    /// Connections lost.
-    pub(super) lost: u64,
+    /// Connections lost, by why.
+    pub(super) lost: BTreeMap<String, u64>,
     pub(super) first_ns: Option<u64>,
     pub(super) last_ns: u64,
 }
@@ -40,7 +41,7 @@ impl Draining {
             first,
             streams: Streams::new(sessions),
             foreign: 0,
-            lost: 0,
+            lost: BTreeMap::new(),
             first_ns: None,
             last_ns: 0,
         }
@@ -65,8 +66,8 @@ impl Handler for Draining {
         self.last_ns = now_ns;
     }
 
-    fn handle_gone(&mut self, _id: usize, _why: &Gone, _now_ns: u64) {
-        self.lost += 1;
+    fn handle_gone(&mut self, _id: usize, why: &Gone, _now_ns: u64) {
+        *self.lost.entry(why.to_string()).or_default() += 1;
     }
 }
 
@@ -166,14 +167,13 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
     report.add("doubled", draining.streams.doubled);
     report.add("reordered", draining.streams.reordered);
     report.add("foreign", draining.foreign);
+    report.add_troubles(filled.troubles);
+    report.add_troubles(draining.lost);
     if filled.acknowledged < u64::from(options.messages) {
         report.mark_partial("not every message was acknowledged");
     }
     if drained < due {
         report.mark_partial("not every acknowledged message came");
-    }
-    if draining.lost > 0 {
-        report.mark_partial("connections were lost");
     }
     if !removed {
         report.mark_partial("the sessions could not be removed");

@@ -66,9 +66,10 @@ pub(crate) fn run(options: &Replay) -> Result<Report, SetUpError> {
     if due.is_some_and(|due| reading.total() < due) || reading.total() == 0 {
         report.mark_partial("less history came than was to be read");
     }
-    if reading.lost > 0 {
+    if !reading.lost.is_empty() {
         report.mark_partial("connections were lost");
     }
+    report.add_troubles(reading.lost);
     Ok(report)
 }
 
