@@ -9,7 +9,7 @@ pub(crate) mod connect;
 mod exchange;
 pub(crate) mod fanout;
 pub(crate) mod offline;
-mod publisher;
+pub(crate) mod publisher;
 pub(crate) mod replay;
 pub(crate) mod rooms;
 

@@ -17,11 +17,11 @@ const UNSENT_BYTES: usize = 1 << 20;
 
 /// One publisher on its connection.
 #[derive(Debug)]
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     /// The connection's number.
-    pub(super) connection: usize,
+    pub(crate) connection: usize,
     /// Whether the connection is there.
-    pub(super) alive: bool,
+    pub(crate) alive: bool,
     run: u32,
     number: u32,
     template: PublishTemplate,
@@ -35,7 +35,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Publisher `number` of a run, which keeps at most `window` messages in flight, fewer if the broker
     /// asked for fewer.
-    pub(super) fn new(
+    pub(crate) fn new(
         network: &Network,
         connection: usize,
         run: u32,
@@ -59,18 +59,18 @@ impl Publisher {
     }
 
     /// Messages sent so far.
-    pub(super) fn sent(&self) -> u32 {
+    pub(crate) fn sent(&self) -> u32 {
         self.sequence
     }
 
     /// Messages not acknowledged yet.
-    pub(super) fn unacknowledged(&self) -> usize {
+    pub(crate) fn unacknowledged(&self) -> usize {
         self.in_flight.len()
     }
 
     /// Whether a message may be sent now.
     #[inline]
-    pub(super) fn can_publish(&self, network: &Network) -> bool {
+    pub(crate) fn can_publish(&self, network: &Network) -> bool {
         let oldest = self.in_flight.front().map_or(self.sequence, |&(oldest, _)| oldest);
         self.alive
             && (self.qos == 0 || self.in_flight.len() < self.in_flight_limit)
@@ -80,7 +80,7 @@ impl Publisher {
 
     /// Appends the next message to the connection's output.
     #[inline]
-    pub(super) fn publish(&mut self, network: &mut Network, due_ns: u64, now_ns: u64) {
+    pub(crate) fn publish(&mut self, network: &mut Network, due_ns: u64, now_ns: u64) {
         if self.qos > 0 {
             self.in_flight.push_back((self.sequence, now_ns));
         }
@@ -91,13 +91,13 @@ impl Publisher {
 
     /// A message is done. Returns when it was sent; none when nothing of that identifier was in flight.
     #[inline]
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Option<u64> {
+    pub(crate) fn acknowledge(&mut self, packet_id: u16) -> Option<u64> {
         let at = self.in_flight.iter().position(|&(sequence, _)| self::packet_id(sequence) == packet_id)?;
         self.in_flight.remove(at).map(|(_, sent_ns)| sent_ns)
     }
 
     /// The connection is gone.
-    pub(super) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self) {
         self.alive = false;
         self.in_flight.clear();
     }
