@@ -156,7 +156,7 @@ fn no_packet_identifier_in_flight_is_used_again() {
 #[test]
 fn refusals_are_named() {
     let refused = |subscribes: bool, answers: &'static [&'static [u8]]| {
-        let (mut network, peer) = connected(subscribes, |mut stream| {
+        let (mut network, peer) = connected(subscribes, move |mut stream| {
             for answer in answers {
                 packet(&mut stream);
                 stream.write_all(answer).expect("the client is there");
