@@ -320,20 +320,7 @@ struct Mark {
 /// # Errors
 /// When not every connection becomes ready.
 pub(super) fn run(run: &Run, plan: &Plan<'_>) -> Result<Report, SetUpError> {
-    let connections =
-        if plan.both { plan.all_publishers() } else { plan.all_publishers() + plan.all_subscribers() };
-    let mut network = run.network(connections)?;
-    let ask = |nth: usize| {
-        let who = plan.who(nth);
-        let subscription = (nth < plan.all_subscribers()).then(|| Subscription {
-            filter: run.expand(plan.filter, who),
-            qos: plan.content.qos,
-            since: None,
-        });
-        (run.login(who, true), subscription)
-    };
-    open_all(run, &mut network, connections, ask, &mut Nobody)?.all()?;
-    network.gather = run.target.gather;
+    let mut network = connect(run, plan)?;
     let mut exchange = exchange(run, plan, &network);
 
     let start_ns = network.now_ns();
@@ -391,6 +378,25 @@ pub(super) fn run(run: &Run, plan: &Plan<'_>) -> Result<Report, SetUpError> {
     let mark =
         mark.unwrap_or(Mark { counts: exchange.counts, cpu: process::cpu(&run.target.pid), at_ns: start_ns });
     Ok(report(run, plan, exchange, drive, &mark, given_up))
+}
+
+/// Opens every connection; those of subscribers subscribe.
+fn connect(run: &Run, plan: &Plan<'_>) -> Result<Network, SetUpError> {
+    let connections =
+        if plan.both { plan.all_publishers() } else { plan.all_publishers() + plan.all_subscribers() };
+    let mut network = run.network(connections)?;
+    let ask = |nth: usize| {
+        let who = plan.who(nth);
+        let subscription = (nth < plan.all_subscribers()).then(|| Subscription {
+            filter: run.expand(plan.filter, who),
+            qos: plan.content.qos,
+            since: None,
+        });
+        (run.login(who, true), subscription)
+    };
+    open_all(run, &mut network, connections, ask, &mut Nobody)?.all()?;
+    network.gather = run.target.gather;
+    Ok(network)
 }
 
 fn exchange<'a>(run: &Run, plan: &'a Plan<'a>, network: &Network) -> Exchange<'a> {

@@ -4,12 +4,12 @@
 //! about packets. Invariant: lost is what was acknowledged to the publisher and did not come. Driven by
 //! `main`; connections are opened anew in each act, and the network numbers them on.
 
-use super::acked::{Task, publish_all};
+use super::acked::{Published, Task, publish_all};
 use super::{LONGEST_WAIT, Nobody, Run, SetUpError, Who, leave_all, open_all, room_topics, secs};
 use crate::connection::{Gone, Handler, Network};
 use crate::meter::Streams;
 use crate::options::Offline;
-use crate::process;
+use crate::process::{self, CpuReading};
 use crate::report::Report;
 use crate::wire::{Message, Subscription};
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
     };
     let before_fill = process::cpu(pids);
     let filled = publish_all(&run, &mut network, publisher, &[who], &task)?;
-    let after_fill = process::cpu(pids);
+    let fill_cpu = (before_fill, process::cpu(pids));
     leave_all(&run, &mut network, publisher..=publisher)?;
 
     network.gather = options.target.gather;
@@ -139,7 +139,7 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
     let start_ns = network.now_ns();
     open_all(&run, &mut network, sessions, |nth| session(nth, false, false), &mut draining)?.all()?;
     drain(&run, &mut network, &mut draining, |draining| draining.streams.received >= due)?;
-    let after_drain = process::cpu(pids);
+    let drain_cpu = (before_drain, process::cpu(pids));
     network.gather = Duration::ZERO;
     let present = (first..first + sessions).filter(|&id| network.session_present(id)).count();
 
@@ -154,29 +154,43 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
     report.add("payload_bytes", options.size);
     report.add("sessions", sessions);
     report.add("sessions_present", present);
+    report_fill(&mut report, filled, fill_cpu, options.messages);
+    report_drain(&mut report, draining, drain_cpu, due, start_ns);
+    if !removed {
+        report.mark_partial("the sessions could not be removed");
+    }
+    Ok(report)
+}
+
+fn report_fill(report: &mut Report, filled: Published, cpu: (CpuReading, CpuReading), asked: u32) {
     report.add_rate("filled", filled.acknowledged, filled.elapsed_secs);
     report.add("refused", filled.refused);
-    report.add_cpu(before_fill, after_fill, "fill", filled.acknowledged);
+    report.add_cpu(cpu.0, cpu.1, "fill", filled.acknowledged);
+    report.add_troubles(filled.troubles);
+    if filled.acknowledged < u64::from(asked) {
+        report.mark_partial("not every message was acknowledged");
+    }
+}
+
+fn report_drain(
+    report: &mut Report,
+    draining: Draining,
+    cpu: (CpuReading, CpuReading),
+    due: u64,
+    start_ns: u64,
+) {
     let drained = draining.streams.received;
     report.add_rate("drained", drained, secs(draining.last_ns.saturating_sub(start_ns)));
     if let Some(first_ns) = draining.first_ns {
         report.add_decimal("first_message_ms", (first_ns - start_ns) as f64 / 1e6);
     }
-    report.add_cpu(before_drain, after_drain, "drained", drained);
+    report.add_cpu(cpu.0, cpu.1, "drained", drained);
     report.add("lost", due.saturating_sub(drained));
     report.add("doubled", draining.streams.doubled);
     report.add("reordered", draining.streams.reordered);
     report.add("foreign", draining.foreign);
-    report.add_troubles(filled.troubles);
     report.add_troubles(draining.lost);
-    if filled.acknowledged < u64::from(options.messages) {
-        report.mark_partial("not every message was acknowledged");
-    }
     if drained < due {
         report.mark_partial("not every acknowledged message came");
     }
-    if !removed {
-        report.mark_partial("the sessions could not be removed");
-    }
-    Ok(report)
 }
