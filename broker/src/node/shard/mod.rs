@@ -5,7 +5,7 @@
 //! What one connection is owed is in `reading` and `writing`; this file owns the order of a tick and its timers.
 //!
 //! ```text
-//! wait ─▶ accept ─▶ read ─▶ letters ─▶ timers ─▶ settle ─▶ outputs ─▶ write ─▶ post ─┐
+//! wait ─▶ accept ─▶ letters ─▶ read ─▶ timers ─▶ settle ─▶ outputs ─▶ write ─▶ post ─┐
 //!  ▲                                                                                 │
 //!  └──────────────────── without waiting, while anything is left ────────────────────┘
 //! ```
@@ -183,8 +183,9 @@ impl Shard {
     fn tick(&mut self, now: Now) {
         self.fed_late = false;
         self.accept(now);
-        self.read_ready(now);
+        // Letters first: what another shard was told before a publish came to this one also counts before it.
         self.open_letters(now);
+        self.read_ready(now);
         self.run_timers(now);
         self.engine.settle(now);
         self.carry_outputs(now);
