@@ -1,3 +1,5 @@
-//! Placeholder.
+//! The `katydid` binary: reads the configuration and runs the broker.
+
+mod config;
 
 fn main() {}

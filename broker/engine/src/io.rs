@@ -1,0 +1,193 @@
+//! What goes into an engine and what comes out of it.
+
+use crate::settings::Settings;
+use katydid_store::{Entry, LogId, Op};
+use std::{net::IpAddr, sync::Arc};
+
+/// The time of an input, as its driver read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back, from an arbitrary start.
+    pub mono_ms: u64,
+    /// Milliseconds since the Unix epoch; may jump.
+    pub unix_ms: u64,
+}
+
+/// A shard, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+/// A connection of one shard. The driver chooses it: a slot that is dense and reused, and a generation that makes it
+/// unique for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// Index of the connection in the driver's table and in the engine's.
+    pub slot: u32,
+    /// Grows whenever the slot is reused.
+    pub generation: u32,
+}
+
+/// What the driver knows about the other end of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// Its address, from the PROXY header where the listener takes one; absent on a Unix socket.
+    pub address: Option<IpAddr>,
+    /// Index into [`Settings::listeners`].
+    pub listener: u16,
+    /// The name in its client certificate, where the listener asks for one and uses it as user name.
+    pub certificate_name: Option<Arc<str>>,
+}
+
+/// An input other than bytes.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection was accepted and handed to this shard.
+    Open {
+        /// The connection.
+        conn: ConnId,
+        /// Its other end.
+        peer: Peer,
+    },
+    /// The connection is gone (closed by the peer, by an error, or after [`Output::Close`]). The slot is free after it.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A message from another shard; messages of one shard arrive in the order they were sent.
+    Shard {
+        /// The sender.
+        from: ShardId,
+        /// The message.
+        message: ShardMessage,
+    },
+    /// Every commit up to this number is on disk.
+    Durable {
+        /// Number of the newest such commit.
+        number: u64,
+    },
+    /// The answer to [`Output::Read`].
+    Fetched {
+        /// As asked.
+        ticket: u64,
+        /// The entries, ascending.
+        entries: Vec<Entry>,
+    },
+    /// The answer to [`Output::Verify`].
+    Verified {
+        /// As asked.
+        conn: ConnId,
+        /// Whether the password fits.
+        good: bool,
+    },
+    /// A deadline has passed.
+    Tick,
+    /// New settings, from the next packet on; connections stay.
+    Reload(Arc<Settings>),
+    /// Publishes broker statistics: `(topic, payload)`, retained, only this way under `$SYS/`.
+    System(Vec<(String, String)>),
+    /// The broker goes down: 5.0 clients get DISCONNECT 0x8B, all connections are closed, everything is committed.
+    Shutdown,
+}
+
+/// What the driver carries out.
+#[derive(Debug)]
+pub enum Output {
+    /// Write what the connection's ring still holds (for a second at most), then close it, and say [`Input::Closed`].
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Hand a message to another shard.
+    ToShard {
+        /// The receiver.
+        shard: ShardId,
+        /// The message.
+        message: ShardMessage,
+    },
+    /// Commit to the store, in the order of the numbers, and say [`Input::Durable`].
+    Commit {
+        /// Number of the commit, growing by one.
+        number: u64,
+        /// What to commit, atomically.
+        ops: Vec<Op>,
+        /// Whether somebody waits for it; otherwise it may be delayed for up to 100 ms to join others.
+        urgent: bool,
+    },
+    /// Read from the store, on another thread, and say [`Input::Fetched`].
+    Read {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// The log.
+        log: LogId,
+        /// Which entries.
+        query: ReadQuery,
+    },
+    /// Check a password, on another thread, and say [`Input::Verified`].
+    Verify {
+        /// The connection that waits.
+        conn: ConnId,
+        /// The PHC string to check against.
+        hash: Arc<str>,
+        /// The password; the driver wipes it after use.
+        password: Vec<u8>,
+    },
+    /// Stop reading from the connection.
+    Pause {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Read from the connection again, first what was left unused.
+    Resume {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Everything that [`Input::Shutdown`] asked for is handed out; the driver ends when it is written and durable.
+    Down,
+}
+
+/// Which entries of a log are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadQuery {
+    /// From a number on.
+    From {
+        /// First number.
+        seq: u64,
+        /// How much at most.
+        entries: usize,
+        /// How much at most.
+        bytes: usize,
+    },
+    /// The last ones below a number.
+    Back {
+        /// First number that is not wanted.
+        before: u64,
+        /// How much at most.
+        entries: usize,
+        /// How much at most.
+        bytes: usize,
+    },
+    /// From the first entry at or after a time on.
+    Since {
+        /// Milliseconds since the Unix epoch.
+        time_ms: u64,
+        /// How much at most.
+        entries: usize,
+        /// How much at most.
+        bytes: usize,
+    },
+}
+
+/// How far [`crate::Engine::transmit`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transmit {
+    /// The ring is empty.
+    Drained,
+    /// The socket takes no more: call again when it is writable.
+    Blocked,
+    /// The write failed: close the connection.
+    Failed,
+}
+
+/// What shards say to each other. Opaque to the driver.
+#[derive(Debug)]
+pub struct ShardMessage(pub(crate) ());
