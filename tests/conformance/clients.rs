@@ -46,10 +46,12 @@ fn mosquitto_tools_exchange_messages() {
         for qos in ["0", "1", "2"] {
             let topic = format!("tools/{version}/{qos}");
             // Retained, so that the subscriber may come first or second.
-            let mut publisher = mosquitto(&broker, "mosquitto_pub", &["-V", version, "-q", qos, "-r", "-t", &topic]);
+            let mut publisher =
+                mosquitto(&broker, "mosquitto_pub", &["-V", version, "-q", qos, "-r", "-t", &topic]);
             text(&publisher.args(["-m", "hello"]).output().expect("mosquitto_pub runs"));
             let arguments = ["-V", version, "-q", qos, "-t", &topic, "-C", "1", "-W", "20", "-v"];
-            let got = text(&mosquitto(&broker, "mosquitto_sub", &arguments).output().expect("mosquitto_sub runs"));
+            let got =
+                text(&mosquitto(&broker, "mosquitto_sub", &arguments).output().expect("mosquitto_sub runs"));
             assert_eq!(got, format!("{topic} hello\n"));
         }
     }
@@ -64,7 +66,8 @@ fn mosquitto_tools_keep_the_order_of_a_thousand_lines() {
     let broker = Broker::start();
     let arguments = ["-c", "-i", "reader", "-q", "1", "-t", "lines", "-C", "1000", "-W", "30"];
     // A first run makes the session, so that no line is missed.
-    let mut first = mosquitto(&broker, "mosquitto_sub", &["-c", "-i", "reader", "-q", "1", "-t", "lines", "-E"]);
+    let mut first =
+        mosquitto(&broker, "mosquitto_sub", &["-c", "-i", "reader", "-q", "1", "-t", "lines", "-E"]);
     text(&first.output().expect("mosquitto_sub runs"));
     let mut publisher = mosquitto(&broker, "mosquitto_pub", &["-q", "1", "-t", "lines", "-l"])
         .stdin(Stdio::piped())

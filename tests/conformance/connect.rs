@@ -153,7 +153,8 @@ fn keep_alive_closes_at_one_and_a_half_times_and_sends_the_will() {
     for version in [V3, V5] {
         let mut witness = broker.client(version, "witness");
         witness.subscribe("late/will", 0);
-        let connect = Connect::new(version, "silent").keep_alive_secs(1).will(Publish::new("late/will", "gone"));
+        let connect =
+            Connect::new(version, "silent").keep_alive_secs(1).will(Publish::new("late/will", "gone"));
         let begin = Instant::now();
         let mut client = broker.connect(&connect);
         client.expect_refused(0x8D);
@@ -259,5 +260,20 @@ fn connack_fits_the_maximum_packet_size() {
             Read::Closed => {}
             other => panic!("expected CONNACK or the end, got {other:?}"),
         }
+    }
+}
+
+/// [MQTT-3.1.4-2], [MQTT-3.2.2-6], [MQTT-3.2.2-7]; 3.1.1 [MQTT-3.2.2-4], [MQTT-3.2.2-5]: a password that is not known is
+/// refused, and the connection closed.
+#[test]
+fn unknown_password_is_refused() {
+    let broker = Broker::start();
+    for version in [V3, V5] {
+        let mut client = broker.open(version);
+        client.send(&Connect::new(version, "stranger").user("nobody").password(b"wrong").bytes());
+        let ack = client.expect_connack();
+        let codes: &[u8] = if version == V5 { &[0x86, 0x87] } else { &[4, 5] };
+        assert!(codes.contains(&ack.code) && !ack.session_present, "{ack:?}");
+        client.expect_closed();
     }
 }

@@ -82,7 +82,12 @@ fn will_flag_and_payload_must_agree() {
     let broker = Broker::start();
     for version in [V3, V5] {
         let connect = Connect::new(version, "flagged");
-        refuse(&broker, version, &connect.body_with_flags(connect.flags() | 0x04), "will flag without a will");
+        refuse(
+            &broker,
+            version,
+            &connect.body_with_flags(connect.flags() | 0x04),
+            "will flag without a will",
+        );
         let connect = connect.will(Publish::new("w", "x"));
         refuse(&broker, version, &connect.body_with_flags(0x02), "a will without its flag");
     }
@@ -120,7 +125,8 @@ fn payload_fields_are_read_in_their_order() {
     for version in [V3, V5] {
         let mut witness = broker.client(version, "witness");
         witness.subscribe("order/will", 0);
-        let connect = Connect::new(version, "ordered").will(Publish::new("order/will", "in order")).user("ann");
+        let connect =
+            Connect::new(version, "ordered").will(Publish::new("order/will", "in order")).user("ann");
         broker.connect(&connect).vanish();
         witness.expect_message("in order");
     }

@@ -12,7 +12,10 @@ fn disconnect_is_answered_with_close_alone() {
     }
     for reason in [0x00, 0x04, 0x80, 0x93, 0x99] {
         let mut client = broker.client(V5, "leaving");
-        client.send(&packet::disconnect_with(reason, &[property::reason_string("bye"), property::user("a", "b")]));
+        client.send(&packet::disconnect_with(
+            reason,
+            &[property::reason_string("bye"), property::user("a", "b")],
+        ));
         client.expect_closed();
     }
 }
@@ -76,7 +79,7 @@ fn packets_after_disconnect_have_no_effect() {
 #[test]
 fn disconnect_of_the_broker_is_last_and_fits() {
     let broker = Broker::start();
-    for size in [24, 1000] {
+    for size in [32, 1000] {
         let connect = Connect::new(V5, "small").property(property::maximum_packet_size(size));
         let mut client = broker.open(V5);
         client.send(&connect.bytes());

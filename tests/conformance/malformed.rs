@@ -74,10 +74,9 @@ fn packets_longer_than_their_content_close() {
         }
         let body: &[u8] = if version == V5 { &[0, 0] } else { &[] };
         refuse(&broker, version, &more(packet::DISCONNECT, body), "DISCONNECT");
-        for bytes in [
-            packet::subscribe(version, 1, &[("a", 0)], &[]),
-            packet::unsubscribe(version, 1, &["a"]),
-        ] {
+        for bytes in
+            [packet::subscribe(version, 1, &[("a", 0)], &[]), packet::unsubscribe(version, 1, &["a"])]
+        {
             refuse(&broker, version, &more(bytes[0], &bytes[2..]), "a byte after the last filter");
         }
     }
@@ -165,7 +164,12 @@ fn bad_properties_in_acknowledgements_close() {
             body.extend(property::encode(&properties));
             refuse(&broker, V5, &frame(kind, &body), "properties");
         }
-        refuse(&broker, V5, &frame(kind, &[0, 9, 0, 4, 0x1F, 0, 1, 0xFF]), "a reason string that is not UTF-8");
+        refuse(
+            &broker,
+            V5,
+            &frame(kind, &[0, 9, 0, 4, 0x1F, 0, 1, 0xFF]),
+            "a reason string that is not UTF-8",
+        );
         refuse(&broker, V5, &frame(kind, &[0, 9, 0, 7]), "a property length that lies");
         refuse(&broker, V5, &frame(kind, &[0, 0]), "packet identifier 0");
     }
@@ -195,7 +199,8 @@ fn errors_have_no_consequence_for_others() {
     for version in [V3, V5] {
         let mut other = broker.client(version, "other");
         other.subscribe("calm", 1);
-        for bytes in [&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF][..], &[0x00], b"GET / HTTP/1.1\r\n\r\n", &[0x10, 0x00]] {
+        for bytes in [&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF][..], &[0x00], b"GET / HTTP/1.1\r\n\r\n", &[0x10, 0x00]]
+        {
             let mut client = broker.open(version);
             client.send(bytes);
             drop(client);

@@ -1,7 +1,7 @@
 //! The delivery protocols of QoS 1 and 2 (chapters 3.4 to 3.7, 4.3).
 
 use crate::harness::packet::{self, PUBACK, PUBCOMP, PUBREC, PUBREL};
-use crate::harness::{Broker, Connect, Publish, V3, V5};
+use crate::harness::{Broker, Connect, Publish, V3, V5, property};
 
 /// [MQTT-4.3.2-5]; 3.1.1 [MQTT-4.3.2-2]: after PUBACK, the same packet identifier is a new message, DUP or not.
 #[test]
@@ -196,10 +196,7 @@ fn acknowledgements_with_properties_are_taken() {
     let mut client = broker.client(V5, "wordy");
     client.subscribe("wordy", 2);
     let mut publisher = broker.client(V5, "publisher");
-    let properties = crate::harness::property::encode(&[
-        crate::harness::property::reason_string("because"),
-        crate::harness::property::user("a", "b"),
-    ]);
+    let properties = property::encode(&[property::reason_string("because"), property::user("a", "b")]);
     let wordy = |kind, id: u16| {
         let mut body = id.to_be_bytes().to_vec();
         body.push(0);
@@ -238,5 +235,42 @@ fn acknowledgements_out_of_order_complete() {
         client.expect_message("b");
         client.expect_quiet();
         broker.connect(&Connect::new(version, "backwards")).disconnect();
+    }
+}
+
+/// [MQTT-4.6.0-4]; 3.1.1 [MQTT-4.6.0-4]: PUBRELs come in the order of the PUBRECs.
+#[test]
+fn pubrels_come_in_the_order_of_the_pubrecs() {
+    let broker = Broker::start();
+    for version in [V3, V5] {
+        let mut client = broker.client(version, "ordered");
+        client.subscribe("ordered", 2);
+        let mut publisher = broker.client(version, "publisher");
+        for payload in ["a", "b", "c", "d"] {
+            publisher.publish("ordered", payload, 2);
+        }
+        let ids =
+            ["a", "b", "c", "d"].map(|payload| client.expect_message(payload).id.expect("an identifier"));
+        let answered = [ids[2], ids[0], ids[3], ids[1]];
+        client.send(&answered.map(|id| packet::ack(PUBREC, id)).concat());
+        for id in answered {
+            client.expect_ack(PUBREL, id);
+        }
+    }
+}
+
+/// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3]: an error in PUBREL or PUBCOMP fits a client that takes
+/// small packets only.
+#[test]
+fn pubrec_for_an_unknown_packet_fits_a_small_client() {
+    let broker = Broker::start();
+    // Enough for a CONNACK with what the broker announces.
+    let connect = Connect::new(V5, "small").property(property::maximum_packet_size(32));
+    let mut client = broker.connect(&connect);
+    for (asked, answer) in [(PUBREC, PUBREL), (PUBREL, PUBCOMP)] {
+        client.send(&packet::ack(asked, 9));
+        let ack = client.expect_ack(answer, 9);
+        assert_eq!(ack.reason, 0x92);
+        assert!(5 + property::encode(&ack.properties).len() <= 32);
     }
 }

@@ -161,7 +161,7 @@ fn retain_handling_2_sends_none() {
     client.expect_quiet();
 }
 
-/// 3.1.1 [MQTT-3.1.2.7]; 5.0 section 4.1: retained messages belong to no session.
+/// 3.1.1 [MQTT-3.1.2-7]; 5.0 section 4.1: retained messages belong to no session.
 #[test]
 fn retained_messages_outlive_the_session_of_their_publisher() {
     let broker = Broker::start();

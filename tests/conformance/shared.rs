@@ -60,7 +60,8 @@ fn groups_and_plain_subscriptions_are_independent() {
 #[test]
 fn bad_share_names_are_refused() {
     let broker = Broker::start();
-    for filter in ["$share/x", "$share/x/", "$share//a", "$share/a+/b", "$share/#/b", "$share/+/b", "$share/"] {
+    for filter in ["$share/x", "$share/x/", "$share//a", "$share/a+/b", "$share/#/b", "$share/+/b", "$share/"]
+    {
         let mut client = broker.client(V5, "sharing");
         client.send(&packet::subscribe(V5, 1, &[(filter, 0)], &[]));
         match client.expect_packet() {

@@ -55,7 +55,7 @@ fn expect_connack(socket: &mut WebSocket<TcpStream>, version: Version) {
     }
 }
 
-/// [MQTT-6.0.0-4], [MQTT-6.0.0-1]; 3.1.1 [MQTT-6.0.0.4], [MQTT-6.0.0.1]: the subprotocol is `mqtt`, the frames binary.
+/// [MQTT-6.0.0-4], [MQTT-6.0.0-1]; 3.1.1 [MQTT-6.0.0-4], [MQTT-6.0.0-1]: the subprotocol is `mqtt`, the frames binary.
 #[test]
 fn websocket_speaks_mqtt_in_binary_messages() {
     let broker = with_websocket();
@@ -71,7 +71,7 @@ fn websocket_speaks_mqtt_in_binary_messages() {
     }
 }
 
-/// [MQTT-6.0.0-2]; 3.1.1 [MQTT-6.0.0.2]: packets and messages of WebSocket need not begin or end together.
+/// [MQTT-6.0.0-2]; 3.1.1 [MQTT-6.0.0-2]: packets and messages of WebSocket need not begin or end together.
 #[test]
 fn packets_may_span_and_share_websocket_messages() {
     let broker = with_websocket();
@@ -89,7 +89,7 @@ fn packets_may_span_and_share_websocket_messages() {
     }
 }
 
-/// [MQTT-6.0.0-1]; 3.1.1 [MQTT-6.0.0.1]: a text message closes the connection.
+/// [MQTT-6.0.0-1]; 3.1.1 [MQTT-6.0.0-1]: a text message closes the connection.
 #[test]
 fn text_message_closes_the_websocket() {
     let broker = with_websocket();

@@ -163,7 +163,11 @@ fn will_properties_are_forwarded_in_order() {
         broker.connect(&Connect::new(V5, "rich").will(will)).vanish();
         let message = witness.expect_message("farewell");
         for (id, value) in &sent {
-            assert!(message.properties.contains(&(*id, value.clone())), "{id:#04x} in {:?}", message.properties);
+            assert!(
+                message.properties.contains(&(*id, value.clone())),
+                "{id:#04x} in {:?}",
+                message.properties
+            );
         }
         let users = property::all(&sent, property::USER_PROPERTY);
         assert_eq!(property::all(&message.properties, property::USER_PROPERTY), users);

@@ -49,14 +49,18 @@ impl Settings {
             }
         };
         let seconds = |value: u32| format!("\"{value}s\"");
-        key("connect_timeout", self.connect_timeout_secs.map(seconds));
-        key("receive_maximum", self.receive_maximum.map(|value| value.to_string()));
-        key("packet_size", self.maximum_packet_size_bytes.map(|value| value.to_string()));
-        key("topic_alias_maximum", self.topic_alias_maximum.map(|value| value.to_string()));
-        key("keep_alive", self.keep_alive_maximum_secs.map(|value| seconds(value.into())));
-        key("session_expiry", self.session_expiry_maximum_secs.map(seconds));
+        key("connect-timeout", self.connect_timeout_secs.map(seconds));
+        key("receive-maximum", self.receive_maximum.map(|value| value.to_string()));
+        key("packet-size", self.maximum_packet_size_bytes.map(|value| format!("\"{value}B\"")));
+        key("topic-aliases", self.topic_alias_maximum.map(|value| value.to_string()));
+        key("keep-alive", self.keep_alive_maximum_secs.map(|value| seconds(value.into())));
+        key("session-expiry", self.session_expiry_maximum_secs.map(seconds));
         if self.access_list.is_some() {
             let _ = writeln!(out, "[access]\nfile = \"{access_list}\"");
+        }
+        if self.websocket {
+            out.push_str("[listener.mqtt]\nbind = \"127.0.0.1:0\"\n");
+            out.push_str("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"ws\"\n");
         }
         out
     }
@@ -198,8 +202,11 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
         .open(folder.path().join("log"))
         .expect("the log file is created");
     let mut command = Command::new(program);
-    command.args(["--listen-address", "127.0.0.1", "-p", "0"]).arg("--data-dir").arg(folder.path().join("data"));
     command.arg("-c").arg(folder.path().join("katydid.toml"));
+    command.arg("--data-dir").arg(folder.path().join("data"));
+    if !settings.websocket {
+        command.args(["--listen-address", "127.0.0.1", "-p", "0"]);
+    }
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -222,7 +229,9 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
             let _ = child.kill();
             let _ = child.wait();
             let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            panic!("the broker printed no listener before it ended or {START_LIMIT:?} passed; its log:\n{log}");
+            panic!(
+                "the broker printed no listener before it ended or {START_LIMIT:?} passed; its log:\n{log}"
+            );
         };
         let mut words = line.split_whitespace();
         if words.next() != Some("listening") {

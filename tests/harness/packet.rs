@@ -446,8 +446,7 @@ fn parse_other(version: Version, kind: u8, reader: &mut Reader<'_>) -> Packet {
         AUTH => {
             assert!(v5, "an AUTH to a 3.1.1 client");
             let reason = if reader.0.is_empty() { 0 } else { reader.byte() };
-            let properties =
-                if reader.0.is_empty() { Vec::new() } else { property::decode(reader, "AUTH") };
+            let properties = if reader.0.is_empty() { Vec::new() } else { property::decode(reader, "AUTH") };
             Packet::Auth { reason, properties }
         }
         other => panic!("the broker sent a packet of type {other:#04x}, which only clients send"),

@@ -48,7 +48,7 @@ pub(crate) enum Crossing {
     /// To the same homes: no more.
     Unwatch { filter: Arc<str>, group: Option<Arc<str>> },
     /// To a room's home: this shard has a member who starts there.
-    Enter { room: Arc<str>, start: Start, ticket: u64, first: bool },
+    Enter { room: Arc<str>, start: Start, ticket: u64 },
     /// The answer: the member's first number, and the number that comes next.
     Entered { ticket: u64, log: u64, start: u64, next: u64 },
     /// To a room's home: this shard has no member any more.
@@ -67,9 +67,9 @@ pub(crate) enum Crossing {
 /// finds its shard again.
 pub(crate) fn home(name: &str, shards: usize) -> ShardId {
     // FNV-1a.
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     // The high bits mix better than the low ones.
     ShardId(((hash >> 32) % shards as u64) as u16)
 }

@@ -118,6 +118,39 @@ impl Delivering<'_> {
         }
     }
 
+    /// Whether a message comes from this session, so that No Local leaves it out `[MQTT-3.8.3-3]`.
+    pub(crate) fn published(&self, index: u32, message: &Message) -> bool {
+        self.sessions.peek(index).is_some_and(|session| session.id == message.publisher)
+    }
+
+    /// Whether a connection can be sent entries of a room now; if not, the session is looked at when it can.
+    pub(crate) fn takes_more(&mut self, slot: u32) -> bool {
+        let ring_bytes = self.settings.limits.ring_bytes;
+        let Some(link) = self.links.by_slot(slot) else { return false };
+        link.is_behind |= link.ring.len() >= ring_bytes;
+        link.subscribing == 0 && link.ring.len() < ring_bytes
+    }
+
+    /// Sends an entry of a room to a session; `false` when its window is full.
+    pub(crate) fn send_entry(&mut self, index: u32, slot: u32, qos: QoS, sent: Sent) -> bool {
+        let Some(session) = self.sessions.by_index(index) else { return false };
+        if session.outbound.is_resuming() {
+            return false;
+        }
+        self.templates.reset();
+        if qos == QoS::AtMostOnce {
+            let grant = Grant { qos, retain: sent.retain, ids: sent.ids.as_slice() };
+            self.send_once(slot, &sent.message, grant);
+            return true;
+        }
+        if !session.outbound.has_room() {
+            return false;
+        }
+        session.has_moved = true;
+        self.send(index, slot, qos, sent);
+        true
+    }
+
     fn send_once(&mut self, slot: u32, message: &Shared, grant: Grant<'_>) {
         let Some(link) = self.links.by_slot(slot) else { return };
         let delivery = Delivery {
@@ -135,7 +168,9 @@ impl Delivering<'_> {
     fn transmit(&mut self, slot: u32, message: &Message, delivery: Delivery<'_>) {
         let Some(link) = self.links.by_slot(slot) else { return };
         let limit = link.packet_bytes as usize;
-        if limit < message.encoded_bound(delivery.subscription_ids) && limit < message.encoded_len(delivery, self.now) {
+        if limit < message.encoded_bound(delivery.subscription_ids)
+            && limit < message.encoded_len(delivery, self.now)
+        {
             return self.too_large(slot, delivery);
         }
         if !delivery.subscription_ids.is_empty() || delivery.dup {
@@ -160,7 +195,8 @@ impl Delivering<'_> {
         self.links.counters.publishes_dropped += 1;
         let Some(link) = self.links.by_slot(slot) else { return };
         let crate::link::Phase::Open(index) = link.phase else { return };
-        if let (Some(id), Some(session)) = (PacketId::new(delivery.packet_id), self.sessions.by_index(index)) {
+        if let (Some(id), Some(session)) = (PacketId::new(delivery.packet_id), self.sessions.by_index(index))
+        {
             // An error in PUBREC and a PUBACK free the identifier; which one fits depends on the QoS.
             let _ = session.outbound.puback(id).map(drop);
             let _ = session.outbound.pubrec(id, true).map(drop);
@@ -251,12 +287,12 @@ impl Delivering<'_> {
     fn enqueue(&mut self, index: u32, message: &Shared, qos: QoS, grant: Grant<'_>) {
         let limits = &self.settings.limits;
         let Some(session) = self.sessions.by_index(index) else { return };
+        let link = session.link;
         let queue = session.queue_mut();
         let is_full = queue.len() >= limits.queue_messages || queue.bytes() >= limits.queue_bytes;
         if is_full {
             self.links.counters.dropped_queue_full += 1;
             self.links.counters.publishes_dropped += 1;
-            let link = session.link;
             if let (QueuePolicy::Disconnect, Some(slot)) = (limits.queue_policy, link) {
                 self.links.overflow(slot);
                 return;
@@ -278,11 +314,14 @@ impl Delivering<'_> {
     /// Moves what waits for a session into its connection's ring: what was in flight before, then the queue.
     /// Returns the slot when the connection takes more, and the first number of the queue that is on disk only.
     pub(crate) fn pump(&mut self, index: u32) -> (Option<u32>, Option<u64>) {
-        let Some(slot) = self.sessions.peek(index).and_then(|session| session.link) else { return (None, None) };
+        let Some(slot) = self.sessions.peek(index).and_then(|session| session.link) else {
+            return (None, None);
+        };
         let ring_bytes = self.settings.limits.ring_bytes;
         loop {
             let Some(link) = self.links.by_slot(slot) else { return (None, None) };
             if link.subscribing > 0 || link.ring.len() >= ring_bytes {
+                link.is_behind = true;
                 return (None, None);
             }
             let version = link.version;

@@ -11,7 +11,7 @@ use crate::{
 };
 use katydid_mqtt::{
     encode,
-    packet::{Connect, ConnAck, ConnAckProperties, Version},
+    packet::{ConnAck, ConnAckProperties, Connect, Version},
     reason::ReasonCode,
     session::{Inbound, Outbound},
 };
@@ -38,7 +38,7 @@ impl Engine {
         link.version = connect.version;
         link.packet_bytes = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         link.problem_information = connect.properties.request_problem_information.unwrap_or(true);
-        if let Some(reason) = self.refusal(conn, connect) {
+        if let Some(reason) = self.refusal(connect) {
             return self.refuse_connect(conn.slot, reason);
         }
         let is_assigned = connect.client_id.is_empty();
@@ -73,7 +73,9 @@ impl Engine {
             }
             // A registered name needs its password; other names and none are anonymous, where that is allowed.
             (Some(_), None) => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
-            (None, password) if self.allows_anonymous(conn, password.is_some()) => self.enter(conn.slot, request),
+            (None, password) if self.allows_anonymous(conn, password.is_some()) => {
+                self.enter(conn.slot, request)
+            }
             (None, _) if connect.user_name.is_some() => {
                 self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword);
             }
@@ -88,7 +90,7 @@ impl Engine {
         allowed && (!has_password || self.settings.accounts.is_empty())
     }
 
-    fn refusal(&mut self, conn: ConnId, connect: &Connect<'_>) -> Option<ReasonCode> {
+    fn refusal(&mut self, connect: &Connect<'_>) -> Option<ReasonCode> {
         if connect.properties.authentication_method.is_some() {
             return Some(ReasonCode::BadAuthenticationMethod);
         }
@@ -97,7 +99,8 @@ impl Engine {
             return Some(ReasonCode::ClientIdentifierNotValid);
         }
         let limits = &self.settings.limits;
-        let topic_is_long = |topic: &str| topic.len() > limits.topic_bytes || topic.split('/').count() > limits.topic_levels;
+        let topic_is_long =
+            |topic: &str| topic.len() > limits.topic_bytes || topic.split('/').count() > limits.topic_levels;
         if connect.will.as_ref().is_some_and(|will| topic_is_long(will.topic)) {
             self.links.counters.refused_topics += 1;
             return Some(ReasonCode::TopicNameInvalid);
@@ -110,7 +113,6 @@ impl Engine {
         if self.is_going_down {
             return Some(ReasonCode::ServerShuttingDown);
         }
-        let _ = conn;
         None
     }
 
@@ -147,7 +149,8 @@ impl Engine {
         self.links.counters.connects_refused += 1;
         let has_answer = version == Version::V5 || reason.connack_return_code().is_some();
         if has_answer {
-            let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+            let connack =
+                ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
             self.links.send(slot, |out| {
                 let _ = encode::connack(out, version, &connack);
             });
@@ -258,7 +261,8 @@ impl Engine {
             maximum_packet_size: Some(limits.packet_bytes.min(listener_bytes)),
             assigned_client_id: request.is_assigned.then_some(&*request.client_id),
             topic_alias_maximum: (limits.topic_aliases > 0).then_some(limits.topic_aliases),
-            server_keep_alive_secs: (server_secs > 0 && (asked == 0 || asked > server_secs)).then_some(server_secs),
+            server_keep_alive_secs: (server_secs > 0 && (asked == 0 || asked > server_secs))
+                .then_some(server_secs),
             ..ConnAckProperties::default()
         };
         let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
@@ -319,7 +323,6 @@ impl Engine {
         if let (Some(will), true) = (will, publish_will) {
             self.schedule_will(index, *will);
         }
-        self.abandon_subscribes(index, slot);
         self.rest_places(index);
         match expiry_secs {
             0 => self.end_session(index),

@@ -2,31 +2,37 @@
 //!
 //! Invariant: a waiter is let go only when [`Journal::durable`] has reached the commit that holds its operations.
 
-use crate::{acks::AckToken, io::Output, io::ShardId};
+use crate::{
+    acks::Outcome,
+    crossing::Reply,
+    io::{ConnId, Output, ShardId},
+};
+use katydid_mqtt::packet::PacketId;
 use katydid_store::Op;
 use std::collections::VecDeque;
 
 /// Who is told when a commit is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiter {
-    /// An acknowledgement of a connection of this shard.
-    Ack(AckToken),
-    /// A publish of another shard, by the ticket it was sent under.
-    Remote(ShardId, u64),
-    /// Part of a publish whose home this is.
-    Part(u64),
+    /// A publisher.
+    Publish(Reply, Outcome),
+    /// A part of a publish, at its home.
+    Part(ShardId, u64),
     /// A SUBSCRIBE or UNSUBSCRIBE.
     Subscribe(u64),
-    /// A room's lease of numbers up to this one.
-    Lease(u32, u64),
-    /// A QoS 2 message to a session may be sent, or released.
-    Outbound(u32, u64),
+    /// The oldest lease that was asked for.
+    Lease,
+    /// A QoS 2 message to a session on a connection: it may be sent, or released.
+    Outbound(u32, ConnId, PacketId),
+    /// An inbound QoS 2 message: its PUBCOMP may be sent.
+    Complete(ConnId, PacketId),
 }
 
 /// The gathered operations and the waiters.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     ops: Vec<Op>,
+    pushed: u64,
     bytes: usize,
     /// Number of the last commit handed out.
     handed: u64,
@@ -45,6 +51,11 @@ impl Journal {
         Self { off: !persistence, ..Self::default() }
     }
 
+    /// How many operations there ever were: unchanged when something had nothing to store.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         !self.off
     }
@@ -59,6 +70,7 @@ impl Journal {
             Op::Put { key, value, .. } => key.len() + value.len() + 16,
             Op::Trim { .. } | Op::DropLog { .. } | Op::Delete { .. } => 32,
         };
+        self.pushed += 1;
         self.ops.push(op);
     }
 

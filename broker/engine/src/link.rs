@@ -9,7 +9,12 @@ use crate::{
     message::{Delivery, Message},
     ring::{BufferPool, Ring},
 };
-use katydid_mqtt::{connection::TopicAliases, packet::Version};
+use katydid_mqtt::{
+    connection::TopicAliases,
+    encode,
+    packet::{PacketId, PacketType, Version},
+    reason::ReasonCode,
+};
 use std::collections::VecDeque;
 
 /// Where a connection stands.
@@ -55,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) subscribing: u16,
     pub(crate) is_dirty: bool,
     pub(crate) is_paused: bool,
+    /// Something waits until the ring has been written.
+    pub(crate) is_behind: bool,
     /// Publishes that may still be read in this second, and when the second ends.
     pub(crate) rate_left: u32,
     pub(crate) rate_until_ms: u64,
@@ -71,6 +78,8 @@ pub(crate) struct Links {
     /// Closes, pauses and resumes, to be handed out after what was written before them.
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) counters: Counters,
+    /// Connections to be disconnected with 0x97 at the end of the tick.
+    pub(crate) overflowing: Vec<u32>,
 }
 
 impl Links {
@@ -81,6 +90,7 @@ impl Links {
             dirty: VecDeque::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            overflowing: Vec::new(),
         }
     }
 
@@ -108,6 +118,7 @@ impl Links {
             subscribing: 0,
             is_dirty: false,
             is_paused: false,
+            is_behind: false,
             rate_left: 0,
             rate_until_ms: 0,
             has_warned: false,
@@ -129,6 +140,15 @@ impl Links {
 
     pub(crate) fn by_slot(&mut self, slot: u32) -> Option<&mut Link> {
         self.table.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// What writing a ring touches.
+    pub(crate) fn for_writing(
+        &mut self,
+        conn: ConnId,
+    ) -> Option<(&mut Link, &mut BufferPool, &mut Counters)> {
+        let link = self.table.get_mut(conn.slot as usize)?.as_deref_mut()?;
+        (link.conn == conn).then_some((link, &mut self.pool, &mut self.counters))
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
@@ -166,6 +186,28 @@ impl Links {
         tail.extend_from_slice(bytes);
         patch(&mut tail[start..]);
         self.mark_dirty(slot);
+    }
+
+    /// Appends a payload that is shared with its message.
+    pub(crate) fn append_shared(&mut self, slot: u32, bytes: bytes::Bytes) {
+        if let Some(link) = self.table.get_mut(slot as usize).and_then(Option::as_deref_mut) {
+            link.ring.append_shared(&mut self.pool, bytes);
+        }
+    }
+
+    /// Sends PUBREL.
+    pub(crate) fn send_release(&mut self, slot: u32, packet_id: PacketId) {
+        let Some(version) = self.by_slot(slot).map(|link| link.version) else { return };
+        self.send(slot, |out| {
+            encode::ack(out, version, PacketType::PubRel, packet_id, ReasonCode::Success);
+        });
+    }
+
+    /// A session's queue is full, and the policy says that its connection goes.
+    pub(crate) fn overflow(&mut self, slot: u32) {
+        if !self.overflowing.contains(&slot) {
+            self.overflowing.push(slot);
+        }
     }
 
     pub(crate) fn count_publish(&mut self, packets: u64, payload_bytes: usize) {

@@ -52,10 +52,16 @@ impl Message {
     /// A message as it was published. `topic` is the full name, an alias resolved.
     pub(crate) fn from_publish(publish: &Publish<'_>, topic: &str, publisher: u64, now: Now) -> Self {
         let mut forwarded = Vec::new();
-        properties::forwardable(&publish.properties, &mut forwarded);
+        // What was decoded is short enough to be encoded again.
+        let _ = properties::forwardable(&publish.properties, &mut forwarded);
         let expiry = publish.properties.message_expiry_secs;
-        Self::build(topic, &forwarded, publish.payload, Meta { qos: publish.qos, retain: publish.retain, publisher })
-            .expiring(expiry.map(|secs| now.unix_ms + u64::from(secs) * 1000))
+        Self::build(
+            topic,
+            &forwarded,
+            publish.payload,
+            Meta { qos: publish.qos, retain: publish.retain, publisher },
+        )
+        .expiring(expiry.map(|secs| now.unix_ms + u64::from(secs) * 1000))
     }
 
     /// A message of the broker's own.
@@ -97,7 +103,7 @@ impl Message {
     pub(crate) fn numbered(&self, seq: u64, time_ms: u64) -> Self {
         let mut forwarded = self.properties().to_vec();
         push_user_property(&mut forwarded, "seq", &seq.to_string());
-        push_user_property(&mut forwarded, "time", &time_ms.to_string());
+        push_user_property(&mut forwarded, "time", &format_time(time_ms));
         let meta = Meta { qos: self.qos, retain: self.retain, publisher: self.publisher };
         let built = Self::build(self.topic(), &forwarded, self.payload(), meta);
         Self { expires_at_ms: self.expires_at_ms, seq, time_ms, ..built }
@@ -138,14 +144,14 @@ impl Message {
     pub(crate) fn encode(&self, delivery: Delivery<'_>, now: Now, out: &mut Vec<u8>) -> Option<Bytes> {
         let topic = &self.buffer[..self.topic_end as usize];
         let has_id = delivery.qos != QoS::AtMostOnce;
-        let first = 0x30
-            | u8::from(delivery.dup) << 3
-            | (delivery.qos as u8) << 1
-            | u8::from(delivery.retain);
+        let first =
+            0x30 | u8::from(delivery.dup) << 3 | (delivery.qos as u8) << 1 | u8::from(delivery.retain);
         let mut extra = [0u8; 5];
         let (extra_bytes, rest_start) = match delivery.version {
             Version::V4 => (0, self.payload_start),
-            Version::V5 if self.expires_at_ms.is_none() && delivery.subscription_ids.is_empty() => (0, self.topic_end),
+            Version::V5 if self.expires_at_ms.is_none() && delivery.subscription_ids.is_empty() => {
+                (0, self.topic_end)
+            }
             Version::V5 => {
                 if let Some(secs) = self.expiry_left_secs(now) {
                     extra[0] = 0x02;
@@ -158,7 +164,8 @@ impl Message {
         };
         let rest = &self.buffer[rest_start as usize..];
         let rebuilt = delivery.version == Version::V5 && rest_start == self.properties_start;
-        let ids_bytes: usize = delivery.subscription_ids.iter().map(|id| 1 + varint_bytes(*id as usize)).sum();
+        let ids_bytes: usize =
+            delivery.subscription_ids.iter().map(|id| 1 + varint_bytes(*id as usize)).sum();
         let properties_bytes = extra_bytes + ids_bytes + self.properties().len();
         let head_bytes = if rebuilt { varint_bytes(properties_bytes) + extra_bytes + ids_bytes } else { 0 };
         out.push(first);
@@ -240,7 +247,18 @@ impl Message {
             return None;
         }
         let retain = flags & 4 != 0;
-        Some(Self { buffer, topic_end, properties_start, payload_start, qos, retain, publisher, expires_at_ms, seq, time_ms })
+        Some(Self {
+            buffer,
+            topic_end,
+            properties_start,
+            payload_start,
+            qos,
+            retain,
+            publisher,
+            expires_at_ms,
+            seq,
+            time_ms,
+        })
     }
 }
 
@@ -313,6 +331,12 @@ fn varint_bytes(value: usize) -> usize {
         0x4000..=0x1F_FFFF => 3,
         _ => 4,
     }
+}
+
+/// A time as RFC 3339 with milliseconds, such as `2026-01-02T03:04:05.678Z`.
+pub(crate) fn format_time(time_ms: u64) -> String {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms);
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// A shared message.

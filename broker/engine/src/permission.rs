@@ -7,7 +7,11 @@ use katydid_mqtt::reason::ReasonCode;
 impl Engine {
     /// What a topic means here: everything is plain where rooms are off, except `$` topics.
     pub(crate) fn classify<'a>(&self, topic: &'a str) -> Topic<'a> {
-        if self.settings.rooms.enabled || topic.starts_with('$') { topic::classify(topic) } else { Topic::Plain }
+        if self.settings.rooms.enabled || topic.starts_with('$') {
+            topic::classify(topic)
+        } else {
+            Topic::Plain
+        }
     }
 
     /// What a filter means here.
@@ -16,7 +20,12 @@ impl Engine {
     }
 
     /// Whether a client may publish to a topic now.
-    pub(crate) fn permits_publish(&self, account: Option<&str>, client_id: &str, topic: &str) -> Result<(), ReasonCode> {
+    pub(crate) fn permits_publish(
+        &self,
+        account: Option<&str>,
+        client_id: &str,
+        topic: &str,
+    ) -> Result<(), ReasonCode> {
         match self.classify(topic) {
             Topic::Plain if self.settings.access.permits(account, client_id, Action::Write, topic) => Ok(()),
             // The sender is true: the topic names its publisher.
@@ -26,9 +35,16 @@ impl Engine {
     }
 
     /// Whether a client may subscribe to a filter now.
-    pub(crate) fn permits_subscribe(&self, account: Option<&str>, client_id: &str, filter: &str) -> Result<(), ReasonCode> {
+    pub(crate) fn permits_subscribe(
+        &self,
+        account: Option<&str>,
+        client_id: &str,
+        filter: &str,
+    ) -> Result<(), ReasonCode> {
         match self.classify_filter(filter) {
-            Filter::Plain if self.settings.access.permits(account, client_id, Action::Subscribe, filter) => Ok(()),
+            Filter::Plain if self.settings.access.permits(account, client_id, Action::Subscribe, filter) => {
+                Ok(())
+            }
             Filter::Room { .. } | Filter::EveryRoom { .. } => Ok(()),
             _ => Err(ReasonCode::NotAuthorized),
         }

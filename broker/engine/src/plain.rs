@@ -138,7 +138,9 @@ impl Plain {
         self.interest.for_matches_mut(topic, |interest| {
             mask |= interest.shards;
             for group in &mut interest.groups {
-                let Some(shard) = group.seats.get(group.next % group.seats.len().max(1)).copied() else { continue };
+                let Some(shard) = group.seats.get(group.next % group.seats.len().max(1)).copied() else {
+                    continue;
+                };
                 group.next = group.next.wrapping_add(1);
                 if shard == here {
                     targets.local_groups.push(group.name.clone());
@@ -244,9 +246,9 @@ impl Plain {
         let start = group.next;
         group.next = group.next.wrapping_add(1);
         let turn = |step: usize| group.members[start.wrapping_add(step) % count];
-        let connected = (0..count).map(turn).find(|member| {
-            sessions.peek(member.session).is_some_and(|session| session.link.is_some())
-        });
+        let connected = (0..count)
+            .map(turn)
+            .find(|member| sessions.peek(member.session).is_some_and(|session| session.link.is_some()));
         connected.or_else(|| (count > 0).then(|| turn(0)))
     }
 }

@@ -3,9 +3,9 @@
 use crate::{
     Engine,
     acks::{AckToken, Outcome},
+    crossing::Crossing,
     crossing::{Mark, Reply},
     io::{ConnId, Output, ShardMessage},
-    crossing::Crossing,
     message::Message,
     receive::Fault,
     timers::Timer,
@@ -24,11 +24,19 @@ use std::sync::Arc;
 const OWED_MAX: usize = 4;
 
 impl Engine {
-    pub(crate) fn on_publish(&mut self, conn: ConnId, index: u32, publish: &Publish<'_>) -> Result<(), Fault> {
+    pub(crate) fn on_publish(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        publish: &Publish<'_>,
+    ) -> Result<(), Fault> {
         self.links.counters.publishes_received += 1;
         self.links.counters.publish_bytes_received += publish.payload.len() as u64;
         if !publish.properties.subscription_ids.is_empty() {
-            return Err(Fault(ReasonCode::ProtocolError, "a subscription identifier from a client [MQTT-3.3.4-6]"));
+            return Err(Fault(
+                ReasonCode::ProtocolError,
+                "a subscription identifier from a client [MQTT-3.3.4-6]",
+            ));
         }
         self.hold_rate(conn);
         let maximum = self.settings.limits.topic_aliases;
@@ -46,7 +54,7 @@ impl Engine {
         let Some(session) = self.sessions.peek(index) else { return Ok(()) };
         let refused = self.refuses_publish(session, publish, &topic);
         if let Some(reason) = refused {
-            self.refuse_publish(conn, index, token, reason);
+            self.refuse_publish(token, reason);
             return Ok(());
         }
         let needs_mark = publish.qos == QoS::ExactlyOnce && session.is_persistent() && self.journal.is_on();
@@ -99,7 +107,9 @@ impl Engine {
         topic: &str,
     ) -> Option<ReasonCode> {
         let limits = &self.settings.limits;
-        if topic.len() > limits.topic_bytes || topic.bytes().filter(|byte| *byte == b'/').count() >= limits.topic_levels {
+        if topic.len() > limits.topic_bytes
+            || topic.bytes().filter(|byte| *byte == b'/').count() >= limits.topic_levels
+        {
             return Some(ReasonCode::TopicNameInvalid);
         }
         if let Err(reason) = self.permits_publish(session.account.as_deref(), &session.client_id, topic) {
@@ -108,7 +118,8 @@ impl Engine {
         // Number and time are the room's to give.
         let is_room = matches!(self.classify(topic), Topic::Room(_));
         let forges = |(name, _): (&str, &str)| matches!(name, "seq" | "time");
-        (is_room && publish.properties.user_properties.iter().any(forges)).then_some(ReasonCode::PayloadFormatInvalid)
+        (is_room && publish.properties.user_properties.iter().any(forges))
+            .then_some(ReasonCode::PayloadFormatInvalid)
     }
 
     /// Over its rate a client is not read until the second is over.
@@ -143,7 +154,7 @@ impl Engine {
     }
 
     /// A refusal: 5.0 is told in the acknowledgement, 3.1.1 is acknowledged and the message dropped.
-    fn refuse_publish(&mut self, conn: ConnId, index: u32, token: Registered, reason: ReasonCode) {
+    fn refuse_publish(&mut self, token: Registered, reason: ReasonCode) {
         let counters = &mut self.links.counters;
         counters.publishes_dropped += 1;
         match reason {
@@ -151,7 +162,6 @@ impl Engine {
             _ => counters.refused_topics += 1,
         }
         let Some(token) = token.0 else { return };
-        let _ = index;
         self.settle_ack(token, Outcome::refused(reason));
     }
 

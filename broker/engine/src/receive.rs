@@ -2,13 +2,7 @@
 //! about. What breaks the format or the protocol ends the connection with the reason that answers it
 //! `[MQTT-4.13.1-1]`.
 
-use crate::{
-    Engine,
-    io::ConnId,
-    journal::Waiter,
-    link::Phase,
-    persist,
-};
+use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist};
 use katydid_mqtt::{
     decode::{self, DecodeError, ErrorKind, Frame, Refusal},
     encode,
@@ -54,14 +48,21 @@ impl Engine {
                 _ if is_greeting && rest.first().is_some_and(|first| first >> 4 != 1) => {
                     Err(Fault(ReasonCode::ProtocolError, "the first packet is not CONNECT"))
                 }
-                Err(error) if is_greeting => return self.refuse_greeting(conn, error, bytes.len()),
+                Err(error) if is_greeting => return self.refuse_greeting(conn, error, rest, bytes.len()),
                 Err(error) => Err(error.into()),
                 Ok(None) => return used,
+                // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
+                Ok(Some(frame)) if link.subscribing > 0 && is_subscription(frame.packet_type) => {
+                    self.links.pause(conn.slot);
+                    return used;
+                }
                 Ok(Some(frame)) => {
                     used += frame.len;
                     self.links.counters.packets_received += 1;
                     match self.on_frame(conn, frame) {
-                        Err(Error::Greeting(error)) => return self.refuse_greeting(conn, error, bytes.len()),
+                        Err(Error::Greeting(error)) => {
+                            return self.refuse_greeting(conn, error, rest, bytes.len());
+                        }
                         Err(Error::Fault(fault)) => Err(fault),
                         Ok(()) => Ok(()),
                     }
@@ -75,16 +76,18 @@ impl Engine {
     }
 
     /// A CONNECT that cannot be read: 5.0 is told why, 3.1.1 only of an unknown version.
-    fn refuse_greeting(&mut self, conn: ConnId, error: DecodeError, bytes: usize) -> usize {
+    fn refuse_greeting(&mut self, conn: ConnId, error: DecodeError, packet: &[u8], bytes: usize) -> usize {
         self.count_fault(conn, Fault(error.reason, error.detail));
         let version = match error.kind {
             ErrorKind::Unsupported(Refusal::V4) => Some(Version::V4),
             ErrorKind::Unsupported(Refusal::Silent) => None,
             ErrorKind::Unsupported(Refusal::V5) => Some(Version::V5),
-            ErrorKind::Malformed | ErrorKind::Protocol | ErrorKind::TooLarge => error.connect_version(),
+            ErrorKind::Malformed | ErrorKind::Protocol | ErrorKind::TooLarge => stated_version(packet),
         };
         match (version, self.links.by_conn(conn)) {
-            (Some(version), Some(link)) if version == Version::V5 || error.kind == ErrorKind::Unsupported(Refusal::V4) => {
+            (Some(version), Some(link))
+                if version == Version::V5 || error.kind == ErrorKind::Unsupported(Refusal::V4) =>
+            {
                 link.version = version;
                 self.refuse_connect(conn.slot, error.reason);
             }
@@ -130,13 +133,15 @@ impl Engine {
             };
         };
         let outcome = match frame.packet_type {
-            PacketType::Publish => {
-                decode::publish(frame, version).map_err(Fault::from).and_then(|it| self.on_publish(conn, index, &it))
-            }
+            PacketType::Publish => decode::publish(frame, version)
+                .map_err(Fault::from)
+                .and_then(|it| self.on_publish(conn, index, &it)),
             PacketType::PubAck => {
                 decode::ack(frame, version).map_err(Fault::from).and_then(|it| self.on_puback(index, &it))
             }
-            _ => decode::packet(frame, version).map_err(Fault::from).and_then(|it| self.on_packet(conn, index, &it)),
+            _ => decode::packet(frame, version)
+                .map_err(Fault::from)
+                .and_then(|it| self.on_packet(conn, index, &it)),
         };
         outcome.map_err(Error::Fault)
     }
@@ -160,7 +165,9 @@ impl Engine {
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 Err(Fault(ReasonCode::ProtocolError, "a packet that only a server sends"))
             }
-            Packet::Publish(_) | Packet::PubAck(_) => Err(Fault(ReasonCode::ProtocolError, "unexpected packet")),
+            Packet::Publish(_) | Packet::PubAck(_) => {
+                Err(Fault(ReasonCode::ProtocolError, "unexpected packet"))
+            }
         }
     }
 
@@ -225,7 +232,9 @@ impl Engine {
                 Ok(())
             }
             Err(AckError::Unknown) => Ok(()),
-            Err(AckError::WrongKind) => Err(Fault(ReasonCode::ProtocolError, "PUBCOMP for a message not released")),
+            Err(AckError::WrongKind) => {
+                Err(Fault(ReasonCode::ProtocolError, "PUBCOMP for a message not released"))
+            }
         }
     }
 
@@ -260,7 +269,10 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         if let Some(secs) = disconnect.session_expiry_secs {
             if session.expiry_secs == 0 && secs > 0 {
-                return Err(Fault(ReasonCode::ProtocolError, "session expiry set by DISCONNECT was 0 in CONNECT"));
+                return Err(Fault(
+                    ReasonCode::ProtocolError,
+                    "session expiry set by DISCONNECT was 0 in CONNECT",
+                ));
             }
             let was_persistent = session.is_persistent();
             session.expiry_secs = secs.min(longest);
@@ -277,6 +289,20 @@ impl Engine {
         self.links.close(conn.slot);
         Ok(())
     }
+}
+
+/// The version that a CONNECT states, although it cannot be read whole.
+fn stated_version(packet: &[u8]) -> Option<Version> {
+    let header = decode::header(packet).ok()??;
+    match packet.get(header.len..)?.strip_prefix(b"\0\x04MQTT")?.first()? {
+        4 => Some(Version::V4),
+        5 => Some(Version::V5),
+        _ => None,
+    }
+}
+
+fn is_subscription(packet_type: PacketType) -> bool {
+    matches!(packet_type, PacketType::Subscribe | PacketType::Unsubscribe)
 }
 
 /// What a packet can lead to besides success.

@@ -9,6 +9,8 @@ mod members;
 mod run;
 pub(crate) mod view;
 
+pub(crate) use members::Entering;
+
 use katydid_chat::topic::Channel;
 
 /// Whether an entry's topic is an event; only messages and events are entries.

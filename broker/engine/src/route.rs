@@ -75,8 +75,7 @@ impl Engine {
         }
         let mut targets = std::mem::take(&mut self.targets);
         self.plain.targets(message.topic(), self.shard, &mut targets);
-        let reason =
-            if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
+        let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
         let outcome = Outcome { reason, numbered: None };
         let part = match reply {
             Some(reply) if targets.remote.iter().any(|_| true) => {

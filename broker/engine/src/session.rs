@@ -10,7 +10,10 @@ use katydid_mqtt::{
     session::{Inbound, Outbound},
 };
 use slab::Slab;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 /// Subscription identifiers of one delivery; nearly always none or one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,11 +25,6 @@ pub(crate) enum Ids {
 }
 
 impl Ids {
-    /// `id` as it stands in a subscription: 0 is none.
-    pub(crate) fn from_id(id: u32) -> Self {
-        if id == 0 { Self::None } else { Self::One([id]) }
-    }
-
     pub(crate) fn from_slice(ids: &[u32]) -> Self {
         match ids {
             [] => Self::None,
@@ -135,7 +133,7 @@ pub(crate) struct Sessions {
     table: Slab<Box<Session>>,
     by_key: HashMap<Key, u32, FixedState>,
     /// Sessions that may have something to send.
-    ready: Vec<u32>,
+    ready: VecDeque<u32>,
     stamp: u32,
 }
 
@@ -180,12 +178,12 @@ impl Sessions {
             && !session.is_ready
         {
             session.is_ready = true;
-            self.ready.push(index);
+            self.ready.push_back(index);
         }
     }
 
     pub(crate) fn pop_ready(&mut self) -> Option<u32> {
-        let index = self.ready.pop()?;
+        let index = self.ready.pop_front()?;
         if let Some(session) = self.by_index(index) {
             session.is_ready = false;
         }
@@ -194,6 +192,10 @@ impl Sessions {
 
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len()
     }
 
     /// A stamp that no session bears.

@@ -15,7 +15,9 @@ use crate::{
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
     encode,
-    packet::{PacketId, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties, Version},
+    packet::{
+        PacketId, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties, Version,
+    },
     reason::ReasonCode,
     topic::{Filter, TopicFilter},
 };
@@ -55,17 +57,26 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Engine {
-    pub(crate) fn on_subscribe(&mut self, conn: ConnId, index: u32, packet: &Subscribe<'_>) -> Result<(), Fault> {
-        let shared_no_local = packet.filters.iter().any(|(filter, options)| {
-            options.no_local && filter.starts_with("$share/")
-        });
+    pub(crate) fn on_subscribe(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        packet: &Subscribe<'_>,
+    ) -> Result<(), Fault> {
+        let shared_no_local =
+            packet.filters.iter().any(|(filter, options)| options.no_local && filter.starts_with("$share/"));
         if shared_no_local {
             return Err(Fault(ReasonCode::ProtocolError, "No Local on a shared subscription [MQTT-3.8.3-4]"));
         }
         let replay = replay_property(packet.user_properties);
         let pending = self.open_pending(conn, packet.packet_id, false);
         for (written, options) in packet.filters {
-            let wanted = Wanted { written, options, id: packet.subscription_id.unwrap_or(0), replay: replay.unwrap_or(None) };
+            let wanted = Wanted {
+                written,
+                options,
+                id: packet.subscription_id.unwrap_or(0),
+                replay: replay.unwrap_or(None),
+            };
             let outcome = match replay {
                 Ok(_) => self.subscribe(pending, index, wanted),
                 Err(topic::BadReplay) => Err(ReasonCode::ImplementationSpecificError),
@@ -88,7 +99,8 @@ impl Engine {
         if let Some(link) = self.links.by_conn(conn) {
             link.subscribing += 1;
         }
-        self.subscribing.insert(Pending { conn, packet_id, codes: Vec::new(), remaining: 1, is_unsubscribe }) as u64
+        self.subscribing.insert(Pending { conn, packet_id, codes: Vec::new(), remaining: 1, is_unsubscribe })
+            as u64
     }
 
     /// Starts one subscription: it is answered through the pending packet, or refused with a reason.
@@ -96,7 +108,8 @@ impl Engine {
         if let Some(entry) = self.subscribing.get_mut(pending as usize) {
             entry.remaining += 1;
         }
-        let (replay, written) = topic::split_replay(wanted.written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let (replay, written) =
+            topic::split_replay(wanted.written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let parsed = Filter::parse(written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let limits = &self.settings.limits;
         let filter = parsed.topic_filter();
@@ -116,13 +129,13 @@ impl Engine {
             self.links.counters.refused_not_authorized += 1;
             return Err(reason);
         }
-        let subscription =
-            Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
+        let subscription = Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
         let replay = replay.or(wanted.replay);
         match (self.classify_filter(filter.as_str()), parsed) {
             (ChatFilter::Plain, _) if replay.is_some() => Err(ReasonCode::TopicFilterInvalid),
             (ChatFilter::Plain, _) => {
-                let retained = matches!(parsed, Filter::Own(_)) && wants_retained(wanted.options.retain_handling, is_new);
+                let retained = matches!(parsed, Filter::Own(_))
+                    && wants_retained(wanted.options.retain_handling, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
@@ -147,7 +160,13 @@ impl Engine {
     }
 
     /// Asks the homes of a filter's topics to tell this shard of them.
-    pub(crate) fn watch(&mut self, pending: Option<u64>, index: u32, subscription: Subscription, retained: bool) {
+    pub(crate) fn watch(
+        &mut self,
+        pending: Option<u64>,
+        index: u32,
+        subscription: Subscription,
+        retained: bool,
+    ) {
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter: Arc<str> = parsed.topic_filter().as_str().into();
         let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(&*subscription.filter));
@@ -219,7 +238,14 @@ impl Engine {
         }
     }
 
-    fn place(&mut self, index: u32, lives: bool, subscription: &Subscription, filter: &str, group: Option<&Arc<str>>) {
+    fn place(
+        &mut self,
+        index: u32,
+        lives: bool,
+        subscription: &Subscription,
+        filter: &str,
+        group: Option<&Arc<str>>,
+    ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
         let is_new = lives && self.keep_subscription(index, subscription.clone());
         match (group, subscriber) {
@@ -313,8 +339,12 @@ impl Engine {
             Version::V4 => entry.codes.iter().map(|code| if *code >= 0x80 { 0x80 } else { *code }).collect(),
         };
         let (packet_id, slot) = (entry.packet_id, entry.conn.slot);
-        let packet =
-            SubAck { packet_id, codes: &codes, reason_string: None, user_properties: UserProperties::default() };
+        let packet = SubAck {
+            packet_id,
+            codes: &codes,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
         self.links.send(slot, |out| {
             let _ = if entry.is_unsubscribe {
                 encode::unsuback(out, version, &packet)
@@ -328,7 +358,12 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_unsubscribe(&mut self, conn: ConnId, index: u32, packet: &Unsubscribe<'_>) -> Result<(), Fault> {
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        packet: &Unsubscribe<'_>,
+    ) -> Result<(), Fault> {
         let pending = self.open_pending(conn, packet.packet_id, true);
         for written in packet.filters {
             let code = match topic::split_replay(written) {
@@ -347,7 +382,9 @@ impl Engine {
 
     fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else { return false };
+        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else {
+            return false;
+        };
         let subscription = session.subscriptions.swap_remove(at);
         self.withdraw(index, &subscription);
         true

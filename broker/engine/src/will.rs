@@ -1,7 +1,12 @@
 //! Wills: built from CONNECT, published when a connection ends without DISCONNECT 0x00, after their delay, or when the
 //! session ends `[MQTT-3.1.2-8]`.
 
-use crate::{Engine, io::Now, message::{Message, Shared}, timers::Timer};
+use crate::{
+    Engine,
+    io::Now,
+    message::{Message, Shared},
+    timers::Timer,
+};
 use katydid_mqtt::packet::{Publish, Will as WillPacket};
 use std::sync::Arc;
 

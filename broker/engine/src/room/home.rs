@@ -307,7 +307,8 @@ impl Engine {
             return self.fetch(log, query, Fetch::Page { shard, ticket, otherwise: tail_first });
         }
         let at = home.tail.partition_point(|(entry, _)| entry.seq < from);
-        let page: Vec<Shared> = home.tail.iter().skip(at).take(PAGE_ENTRIES).map(|(entry, _)| entry.clone()).collect();
+        let page: Vec<Shared> =
+            home.tail.iter().skip(at).take(PAGE_ENTRIES).map(|(entry, _)| entry.clone()).collect();
         let next = page.last().map_or(home.next, |last| last.seq + 1);
         self.page_to(shard, ticket, page, next);
     }
@@ -334,8 +335,11 @@ impl Engine {
                 self.entered_at_home(shard, &room, ticket, start);
             }
             Fetch::Page { shard, ticket, otherwise } => {
-                let page: Vec<Shared> =
-                    entries.iter().filter_map(|entry| Message::from_disk(&entry.bytes)).map(Arc::new).collect();
+                let page: Vec<Shared> = entries
+                    .iter()
+                    .filter_map(|entry| Message::from_disk(&entry.bytes))
+                    .map(Arc::new)
+                    .collect();
                 let next = entries.last().map_or(otherwise, |last| last.seq + 1);
                 self.page_to(shard, ticket, page, next);
             }

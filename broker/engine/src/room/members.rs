@@ -55,7 +55,8 @@ impl Engine {
         let room = self.views[view as usize].name.clone();
         let session = self.sessions.peek(index).map_or(0, |session| session.id);
         let moves = replay.is_some();
-        let ticket = self.entering.insert(Entering { pending, view, index, session, subscription, moves }) as u64;
+        let ticket =
+            self.entering.insert(Entering { pending, view, index, session, subscription, moves }) as u64;
         let home = home(&room, self.shards);
         if home == self.shard {
             self.enter_at_home(home, &room, start, ticket);
@@ -210,11 +211,11 @@ impl Engine {
         let view = &self.views[view_index as usize];
         let member = &view.members[place.member as usize];
         let in_flight = session.outbound.iter().filter_map(|resend| match resend {
-            Resend::Publish { qos: QoS::AtLeastOnce, message: Sent { origin: Origin::Room(log, seq), .. }, .. }
-                if *log == view.log =>
-            {
-                Some(*seq)
-            }
+            Resend::Publish {
+                qos: QoS::AtLeastOnce,
+                message: Sent { origin: Origin::Room(log, seq), .. },
+                ..
+            } if *log == view.log => Some(*seq),
             _ => None,
         });
         let position = in_flight.min().map_or(member.cursor, |seq| seq.min(member.cursor));

@@ -44,11 +44,15 @@ const RUN_BYTES: usize = 256 << 10;
 
 impl Run {
     /// Encodes a batch for a kind; `None` when one of its entries needs more than a copy.
-    pub(crate) fn encode(kind: Kind, batch: &[(Shared, bool)], now: Now, spare: Vec<u8>) -> Option<Self> {
-        let mut bytes = spare;
-        bytes.clear();
-        let mut run =
-            Self { kind, bytes, packets: Vec::with_capacity(batch.len()), tracked: 0, payload_bytes: 0, longest: 0 };
+    pub(crate) fn encode(kind: Kind, batch: &[(Shared, bool)], now: Now) -> Option<Self> {
+        let mut run = Self {
+            kind,
+            bytes: Vec::new(),
+            packets: Vec::with_capacity(batch.len()),
+            tracked: 0,
+            payload_bytes: 0,
+            longest: 0,
+        };
         for (entry, (message, is_event)) in batch.iter().enumerate() {
             if *is_event && !kind.events {
                 continue;

@@ -97,6 +97,14 @@ impl View {
         member.page.is_empty() && member.cursor < self.tail_first()
     }
 
+    /// Gives back the recent entries that everybody here has been sent; who is behind reads them from the home.
+    pub(crate) fn forget_tail(&mut self) {
+        if self.fresh == 0 {
+            self.tail = VecDeque::new();
+            self.tail_bytes = 0;
+        }
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
         self.members.is_empty() && self.pending == 0
     }
@@ -128,12 +136,14 @@ impl Engine {
 
     /// Delivers the new entries of a room to its members.
     pub(crate) fn settle_view(&mut self, index: u32) {
-        let Some(mut view) = self.views.get_mut(index as usize).map(|view| std::mem::replace(view, View::new("".into())))
+        let Some(mut view) =
+            self.views.get_mut(index as usize).map(|view| std::mem::replace(view, View::new("".into())))
         else {
             return;
         };
         view.is_dirty = false;
-        let batch: Vec<(Shared, bool)> = view.tail.iter().skip(view.tail.len() - view.fresh).cloned().collect();
+        let batch: Vec<(Shared, bool)> =
+            view.tail.iter().skip(view.tail.len() - view.fresh).cloned().collect();
         view.fresh = 0;
         let from = batch.first().map_or(view.next, |(entry, _)| entry.seq);
         let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next: view.next, log: view.log };
@@ -157,8 +167,6 @@ impl Engine {
             let Some((entry, _)) = view.tail.pop_front() else { break };
             view.tail_bytes -= entry.weight();
         }
-        self.spare_runs.extend(runs.runs.into_iter().map(|run| run.map_or_else(|_| Vec::new(), |run| run.bytes)));
-        self.spare_runs.truncate(4);
         self.views[index as usize] = view;
         for member in behind {
             self.read_page(index, member);
@@ -168,7 +176,8 @@ impl Engine {
     /// Moves a member on as far as its connection takes it.
     pub(crate) fn advance_member(&mut self, index: u32, key: u32) {
         let Some(view) = self.views.get_mut(index as usize) else { return };
-        let Some(mut member) = view.members.get_mut(key as usize).map(|member| std::mem::replace(member, vacant()))
+        let Some(mut member) =
+            view.members.get_mut(key as usize).map(|member| std::mem::replace(member, vacant()))
         else {
             return;
         };
@@ -233,7 +242,8 @@ impl Engine {
             let (_, mut delivering) = self.delivering();
             if let Some((_, ids)) = grant(&delivering, session, &filters, message) {
                 delivering.templates.reset();
-                let grant = crate::deliver::Grant { qos: QoS::AtMostOnce, retain: false, ids: ids.as_slice() };
+                let grant =
+                    crate::deliver::Grant { qos: QoS::AtMostOnce, retain: false, ids: ids.as_slice() };
                 delivering.offer(session, message, grant);
             }
         }
@@ -255,7 +265,12 @@ fn vacant() -> Member {
 }
 
 /// What a member's filters grant to an entry: the highest QoS and every identifier; `None` where none matches.
-fn grant(delivering: &Delivering<'_>, session: u32, filters: &[Within], entry: &Shared) -> Option<(QoS, Ids)> {
+fn grant(
+    delivering: &Delivering<'_>,
+    session: u32,
+    filters: &[Within],
+    entry: &Shared,
+) -> Option<(QoS, Ids)> {
     let within = entry.topic().splitn(3, '/').nth(2)?;
     let is_own = delivering.published(session, entry);
     let mut ids = Vec::new();
@@ -293,7 +308,12 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
             let retain = entry.seq < member.replay_below;
             let qos = granted.min(entry.qos);
             let origin = Origin::Room(view.log, entry.seq);
-            if !delivering.send_entry(member.session, slot, qos, Sent { message: entry.clone(), retain, ids, origin }) {
+            if !delivering.send_entry(
+                member.session,
+                slot,
+                qos,
+                Sent { message: entry.clone(), retain, ids, origin },
+            ) {
                 return Stop::Blocked;
             }
             if retain {
@@ -333,10 +353,12 @@ impl Runs<'_> {
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };
         let kind = Kind { version: link.version, qos, events };
-        let (packet_bytes, waiting, is_open) = (link.packet_bytes as usize, link.ring.len(), link.subscribing == 0);
-        let known = self.runs.iter().position(|run| run.as_ref().map_or_else(|kind| *kind, |run| run.kind) == kind);
+        let (packet_bytes, waiting, is_open) =
+            (link.packet_bytes as usize, link.ring.len(), link.subscribing == 0);
+        let known =
+            self.runs.iter().position(|run| run.as_ref().map_or_else(|kind| *kind, |run| run.kind) == kind);
         let at = known.unwrap_or_else(|| {
-            let run = Run::encode(kind, self.batch, delivering.now, Vec::new());
+            let run = Run::encode(kind, self.batch, delivering.now);
             self.runs.push(run.ok_or(kind));
             self.runs.len() - 1
         });

@@ -130,6 +130,26 @@ impl<T> Outbound<T> {
             && (self.slots.len() as u32) < self.span_max()
     }
 
+    /// How many messages can be sent before the window is full.
+    pub fn spare(&self) -> usize {
+        if self.has_room() {
+            let span = (self.span_max() as usize).saturating_sub(self.slots.len());
+            usize::from(self.window - self.sent).min(span)
+        } else {
+            0
+        }
+    }
+
+    /// Whether messages of before the reconnect still have to be sent again.
+    pub fn is_resuming(&self) -> bool {
+        usize::from(self.unsent_from) != self.slots.len()
+    }
+
+    /// What is in flight under an identifier.
+    pub fn peek(&self, id: PacketId) -> Option<&InFlight<T>> {
+        self.slots.get(distance(self.base, id))?.as_ref()
+    }
+
     fn span_max(&self) -> u32 {
         (u32::from(self.window) * SPAN_WINDOWS).clamp(SPAN_MIN, SPAN_MAX)
     }

@@ -1,0 +1,399 @@
+//! The store on disk: sled beneath, a journal in front.
+//!
+//! A key for every message would be too dear, so a commit is one value of the journal ([`journal`]), durable with one
+//! sync. Its entries wait in memory, in their log's tail ([`state`]), until a checkpoint ([`checkpoint`]) packs them into
+//! chunks of their log's history ([`history`], [`chunk`]), and its records go to their tree ([`records`]). Opening reads
+//! the logs' heads and replays the journal ([`recovery`]). Values of every size fit ([`values`]), within what sled
+//! keeps safe ([`sizes`]).
+//!
+//! One thread commits at a time, and holds the lock that readers take only while it applies what is already durable.
+//! Readers take what they need from memory under that lock, and read sled without it. Nothing here knows what entries
+//! and records mean. Invariant: an `Ok` from `commit` means synced; after an `Err` nothing is accepted any more.
+//!
+//! ```text
+//!   commit: operations -> journal block -> share of a checkpoint -> flush, sync -> memory
+//!   open:   heads + records + history, then the journal's commits above the mark -> memory
+//! ```
+
+mod checkpoint;
+mod chunk;
+mod history;
+mod journal;
+mod records;
+mod recovery;
+mod sizes;
+mod state;
+mod sync;
+mod values;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError};
+use checkpoint::{Checkpoint, Progress, Trees};
+use history::{Cut, Span};
+use journal::{CommitNo, Journal};
+use state::State;
+pub use sync::{DelayedSync, FileSync, SyncHook};
+use values::Scratch;
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of pages that sled keeps in memory. Default 64 MiB.
+    pub cache_bytes: u64,
+    /// A checkpoint begins when the journal holds more bytes than this. Up to about twice as much lies in memory and is
+    /// read by a restart. Default 8 MiB.
+    pub journal_bytes: usize,
+    /// A checkpoint also begins when the journal holds more blocks than this: small commits cost a restart more than
+    /// their bytes say. Default 65,536.
+    pub journal_blocks: usize,
+    /// Size of sled's segments: a power of two from 32 KiB to 16 MiB, fixed when the database is made. Default 4 MiB.
+    pub segment_bytes: usize,
+    /// What makes a commit durable. Default [`FileSync`].
+    pub sync: Arc<dyn SyncHook>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            journal_bytes: 8 << 20,
+            journal_blocks: 1 << 16,
+            segment_bytes: 4 << 20,
+            sync: Arc::new(FileSync),
+        }
+    }
+}
+
+/// What the store has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Commits that succeeded.
+    pub commits: u64,
+    /// Operations in them.
+    pub operations: u64,
+    /// Syncs of the database file; more than one in a commit only where it was very large.
+    pub syncs: u64,
+    /// Nanoseconds spent in those syncs.
+    pub sync_nanos: u64,
+    /// Checkpoints that ended.
+    pub checkpoints: u64,
+    /// Bytes that the journal holds now.
+    pub journal_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    commits: AtomicU64,
+    operations: AtomicU64,
+    syncs: AtomicU64,
+    sync_nanos: AtomicU64,
+    checkpoints: AtomicU64,
+    journal_bytes: AtomicU64,
+}
+
+/// The memory that commits write and readers read.
+type Held = RwLock<State>;
+
+fn shared(state: &Held) -> RwLockReadGuard<'_, State> {
+    state.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn exclusive(state: &Held) -> RwLockWriteGuard<'_, State> {
+    state.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logs and records in a directory.
+#[derive(Debug)]
+pub struct SledStore {
+    writer: Mutex<Writer>,
+    trees: Trees,
+    state: Held,
+    tally: Tally,
+    /// Set while a commit is under way and left set when it does not succeed, be it by an error or a panic.
+    is_failed: AtomicBool,
+    /// Held open: the lock on the directory goes with it. Last, so that sled has closed its files before.
+    _lock: File,
+}
+
+/// What only the thread that commits needs.
+#[derive(Debug)]
+struct Writer {
+    db: sled::Db,
+    file: File,
+    journal: Journal,
+    meta: sled::Tree,
+    last_commit: CommitNo,
+    checkpoint: Option<Checkpoint>,
+    options: Options,
+    scratch: Scratch,
+    ops: Vec<u8>,
+}
+
+impl SledStore {
+    /// Opens the database in the directory `path`, and makes it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
+    /// [`StoreError::Corrupt`] where it cannot be read or is not Katydid's, and [`StoreError::Io`].
+    pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
+        recovery::open(path, options)
+    }
+
+    /// What the store has done so far.
+    pub fn counters(&self) -> Counters {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            commits: value(&self.tally.commits),
+            operations: value(&self.tally.operations),
+            syncs: value(&self.tally.syncs),
+            sync_nanos: value(&self.tally.sync_nanos),
+            checkpoints: value(&self.tally.checkpoints),
+            journal_bytes: value(&self.tally.journal_bytes),
+        }
+    }
+
+    fn commit_with(&self, writer: &mut Writer, ops: Vec<Op>) -> Result<(), StoreError> {
+        let commit = writer.last_commit + 1;
+        let added = writer.write_journal(commit, &ops, &self.trees, &self.tally)?;
+        let mark = writer.advance_checkpoint(added, &self.trees, &self.state, &self.tally)?;
+        writer.sync(&self.tally)?;
+        if let Some(mark) = mark {
+            writer.journal.release(mark);
+            self.tally.checkpoints.fetch_add(1, Ordering::Relaxed);
+        }
+        let count = ops.len() as u64;
+        let cuts = self.cuts(&ops)?;
+        self.apply(commit, ops, cuts)?;
+        writer.last_commit = commit;
+        self.tally.commits.fetch_add(1, Ordering::Relaxed);
+        self.tally.operations.fetch_add(count, Ordering::Relaxed);
+        self.tally.journal_bytes.store(writer.journal.live_bytes() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn apply(&self, commit: CommitNo, ops: Vec<Op>, mut cuts: HashMap<usize, Cut>) -> Result<(), StoreError> {
+        let mut state = exclusive(&self.state);
+        for (index, op) in ops.into_iter().enumerate() {
+            let cut = if cuts.is_empty() { None } else { cuts.remove(&index) };
+            state.apply(commit, op, cut)?;
+        }
+        Ok(())
+    }
+
+    /// What the trims among `ops` take from the history, read before the lock is taken. Only trims that leave a part of
+    /// a log's history need it.
+    fn cuts(&self, ops: &[Op]) -> Result<HashMap<usize, Cut>, StoreError> {
+        let mut cuts = HashMap::new();
+        let mut spans: HashMap<LogId, Span> = HashMap::new();
+        for (index, op) in ops.iter().enumerate() {
+            match *op {
+                Op::Trim { log, below } => {
+                    let known = || shared(&self.state).alive(log).map(|state| state.span(log));
+                    let Some(span) = spans.get(&log).copied().or_else(known) else { continue };
+                    if span.from < below && below < span.to {
+                        let cut = self.trees.history.cut(span, below)?;
+                        let from = cut.first_kept.map_or(span.to, |(first, _)| first);
+                        spans.insert(log, Span { from, ..span });
+                        cuts.insert(index, cut);
+                    } else if span.from < below {
+                        spans.insert(log, Span { from: span.to, ..span });
+                    }
+                }
+                Op::DropLog { log } => {
+                    spans.insert(log, Span { log, from: 0, to: 0 });
+                }
+                Op::Append { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+            }
+        }
+        Ok(cuts)
+    }
+
+    /// Reads under the lock what memory knows, then the history without it, and again where the history lost entries
+    /// in between.
+    fn consistent<M, T>(
+        &self,
+        log: LogId,
+        from_memory: impl Fn(&state::LogState) -> M,
+        with_history: impl Fn(M) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        loop {
+            let taken = shared(&self.state).alive(log).map(|state| (state.generation, from_memory(state)));
+            let Some((generation, memory)) = taken else { return Ok(None) };
+            let found = with_history(memory)?;
+            if shared(&self.state).logs.get(&log).is_none_or(|state| state.generation == generation) {
+                return Ok(Some(found));
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Returns the bytes that the commit adds to the journal.
+    fn write_journal(
+        &mut self,
+        commit: CommitNo,
+        ops: &[Op],
+        trees: &Trees,
+        tally: &Tally,
+    ) -> Result<usize, StoreError> {
+        let mut bytes = std::mem::take(&mut self.ops);
+        bytes.clear();
+        journal::encode_ops(ops, &mut bytes);
+        let Self { db, file, journal, options, scratch, .. } = self;
+        let sync = || sync(db, file, options, tally);
+        journal.append(commit, &bytes, trees.sizes, scratch, sync)?;
+        let added = bytes.len();
+        // One giant commit must not keep its memory for ever.
+        bytes.shrink_to(1 << 20);
+        self.ops = bytes;
+        Ok(added)
+    }
+
+    /// Begins a checkpoint where one is due, and does this commit's share of it. Returns the mark when the checkpoint is
+    /// complete, to be used once it is synced.
+    fn advance_checkpoint(
+        &mut self,
+        added: usize,
+        trees: &Trees,
+        state: &Held,
+        tally: &Tally,
+    ) -> Result<Option<CommitNo>, StoreError> {
+        let Options { journal_bytes, journal_blocks, .. } = self.options;
+        let blocks = self.journal.live_blocks();
+        let is_due = self.journal.live_bytes() > journal_bytes || blocks > journal_blocks;
+        if self.checkpoint.is_none() && is_due {
+            let live = self.journal.live_bytes();
+            self.checkpoint = Some(Checkpoint::begin(self.last_commit, live, &mut exclusive(state)));
+        }
+        let Some(mut checkpoint) = self.checkpoint.take() else { return Ok(None) };
+        // A block counts as the bytes it may have, so that either limit is met with half of itself to spare.
+        checkpoint.owe(added.max(journal_bytes / journal_blocks.max(1)), journal_bytes / 2);
+        loop {
+            match checkpoint.step(trees, state, self.last_commit, &mut self.scratch)? {
+                Progress::Crowded => self.sync(tally)?,
+                Progress::More => {
+                    self.checkpoint = Some(checkpoint);
+                    return Ok(None);
+                }
+                Progress::Done => {
+                    self.meta.insert(recovery::MARK, &checkpoint.mark.to_be_bytes())?;
+                    return Ok(Some(checkpoint.mark));
+                }
+            }
+        }
+    }
+
+    fn sync(&mut self, tally: &Tally) -> Result<(), StoreError> {
+        sync(&self.db, &self.file, &self.options, tally)?;
+        self.scratch.unsynced.clear();
+        Ok(())
+    }
+}
+
+fn sync(db: &sled::Db, file: &File, options: &Options, tally: &Tally) -> Result<(), StoreError> {
+    db.flush()?;
+    let begin = Instant::now();
+    options.sync.sync(file)?;
+    tally.syncs.fetch_add(1, Ordering::Relaxed);
+    tally.sync_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    Ok(())
+}
+
+impl Store for SledStore {
+    fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_failed.swap(true, Ordering::SeqCst) {
+            return Err(StoreError::Failed);
+        }
+        if !ops.is_empty() {
+            self.commit_with(&mut writer, ops)?;
+        }
+        self.is_failed.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn read(&self, log: LogId, from: Seq, limit: Limit) -> Result<Vec<Entry>, StoreError> {
+        let from_memory = |state: &state::LogState| {
+            let span = state.span(log);
+            let span = Span { from: span.from.max(from), ..span };
+            let start = state.tail.partition_point(|entry| entry.seq < from);
+            let mut allowance = Allowance::new(limit);
+            let tail = state.tail.range(start..).take_while(|entry| allowance.take(entry.bytes.len()));
+            (span, tail.cloned().collect::<Vec<Entry>>())
+        };
+        let with_history = |(span, tail): (Span, Vec<Entry>)| {
+            if span.from >= span.to {
+                return Ok(tail);
+            }
+            let mut allowance = Allowance::new(limit);
+            let mut found = Vec::new();
+            self.trees.history.read(span, &mut allowance, &mut found)?;
+            found.extend(tail.into_iter().take_while(|entry| allowance.take(entry.bytes.len())));
+            Ok(found)
+        };
+        Ok(self.consistent(log, from_memory, with_history)?.unwrap_or_default())
+    }
+
+    fn read_back(&self, log: LogId, before: Seq, limit: Limit) -> Result<Vec<Entry>, StoreError> {
+        let from_memory = |state: &state::LogState| {
+            let span = state.span(log);
+            let end = state.tail.partition_point(|entry| entry.seq < before);
+            let mut allowance = Allowance::new(limit);
+            let newest_first = state.tail.range(..end).rev();
+            let found: Vec<Entry> =
+                newest_first.take_while(|entry| allowance.take(entry.bytes.len())).cloned().collect();
+            // Where the tail alone used the allowance up, the history must not add what lies before a gap.
+            let span = Span { to: if found.len() < end { span.from } else { span.to.min(before) }, ..span };
+            (span, allowance, found)
+        };
+        let with_history = |(span, mut allowance, mut found): (Span, Allowance, Vec<Entry>)| {
+            if !allowance.is_spent() {
+                self.trees.history.read_back(span, &mut allowance, &mut found)?;
+            }
+            found.reverse();
+            Ok(found)
+        };
+        Ok(self.consistent(log, from_memory, with_history)?.unwrap_or_default())
+    }
+
+    fn seek_time(&self, log: LogId, time_ms: u64) -> Result<Option<Seq>, StoreError> {
+        let from_memory = |state: &state::LogState| {
+            let index = state.tail.partition_point(|entry| entry.time_ms < time_ms);
+            (state.span(log), index == 0, state.tail.get(index).map(|entry| entry.seq))
+        };
+        let with_history = |(span, may_be_older, in_tail): (Span, bool, Option<Seq>)| {
+            if !may_be_older || span.from >= span.to {
+                return Ok(in_tail);
+            }
+            Ok(self.trees.history.seek_time(span, time_ms)?.or(in_tail))
+        };
+        Ok(self.consistent(log, from_memory, with_history)?.flatten())
+    }
+
+    fn stats(&self, log: LogId) -> Result<Option<LogStats>, StoreError> {
+        Ok(shared(&self.state).alive(log).map(|state| state.stats))
+    }
+
+    fn logs(&self) -> Result<Vec<(LogId, LogStats)>, StoreError> {
+        let state = shared(&self.state);
+        Ok(state.logs.iter().filter(|(_, log)| log.is_alive).map(|(id, log)| (*id, log.stats)).collect())
+    }
+
+    /// Meant for a restart: it holds up commits while it reads.
+    fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let _no_checkpoint_writes_meanwhile = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = BTreeMap::new();
+        self.trees.records.scan(space, &mut found)?;
+        let state = shared(&self.state);
+        checkpoint::overlay(space, &state.leaving, &state.changes, &mut found);
+        Ok(found.into_iter().collect())
+    }
+}

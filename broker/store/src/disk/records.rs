@@ -1,0 +1,104 @@
+//! Records on disk: one tree for every space.
+//!
+//! Knows keys and values as bytes. The key on disk is the space, a mark, and the record's key; a record's key that is
+//! longer than sled should have to carry is cut, and a hash of the whole stands in for the rest: records that fall
+//! together so share one value, which lists each with its full key. Invariant: `scan` gives what was put and not deleted.
+//! A put or delete that a crash cut short is written again by whoever drives this, from the journal.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::sizes::Sizes;
+use super::values::{Scratch, Values};
+use crate::block::{Reader, put_bytes};
+use crate::{Space, StoreError};
+
+/// The record's key is all there.
+const WHOLE: u8 = 0;
+/// The record's key is cut; the value is a list of keys and values.
+const CUT: u8 = 1;
+
+/// The tree of records.
+#[derive(Debug)]
+pub(super) struct Records {
+    values: Values,
+    sizes: Sizes,
+    largest: std::sync::atomic::AtomicUsize,
+}
+
+impl Records {
+    pub(super) fn open(db: &sled::Db, sizes: Sizes) -> Result<Self, StoreError> {
+        let largest = sizes.value.min(1024).into();
+        Ok(Self { values: Values::open(db, "records", sizes)?, sizes, largest })
+    }
+
+    /// Writes a record, or removes it where `value` is `None`. Returns about how many bytes were written.
+    pub(super) fn write(
+        &self,
+        space: Space,
+        key: &[u8],
+        value: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) -> Result<usize, StoreError> {
+        let (stored, is_cut) = self.stored_key(space, key);
+        scratch.body.clear();
+        if is_cut {
+            let others = self.values.body(&stored)?.map(listed).transpose()?.unwrap_or_default();
+            for (other, value) in others.iter().filter(|(other, _)| other != key) {
+                put_bytes(&mut scratch.body, other);
+                put_bytes(&mut scratch.body, value);
+            }
+            if let Some(value) = value {
+                put_bytes(&mut scratch.body, key);
+                put_bytes(&mut scratch.body, value);
+            }
+        } else if let Some(value) = value {
+            scratch.body.extend_from_slice(value);
+        }
+        let length = scratch.body.len().min(self.sizes.value);
+        let item = self.largest.fetch_max(length, std::sync::atomic::Ordering::Relaxed).max(length);
+        if value.is_none() && scratch.body.is_empty() {
+            self.values.remove(&stored, item, scratch)?;
+            return Ok(stored.len());
+        }
+        self.values.put(&stored, item, scratch)
+    }
+
+    /// Adds every record of `space` to `found`.
+    pub(super) fn scan(&self, space: Space, found: &mut BTreeMap<Bytes, Bytes>) -> Result<(), StoreError> {
+        for item in self.values.tree.scan_prefix([space.0]) {
+            let (stored, value) = item?;
+            let body = self.values.joined(&stored, value)?;
+            match stored.get(1) {
+                Some(&WHOLE) => {
+                    found.insert(Bytes::copy_from_slice(&stored[2..]), body);
+                }
+                Some(&CUT) => found.extend(listed(body)?),
+                _ => return Err(StoreError::Corrupt("a record's key".into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn stored_key(&self, space: Space, key: &[u8]) -> (Vec<u8>, bool) {
+        let room = self.sizes.key - 2;
+        if key.len() <= room {
+            return ([&[space.0, WHOLE], key].concat(), false);
+        }
+        // FNV-1a: it is on disk, so it must never change; keys that collide only share a list.
+        let hash = key.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        });
+        ([&[space.0, CUT], &key[..room - 8], &hash.to_be_bytes()].concat(), true)
+    }
+}
+
+fn listed(body: Bytes) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    let mut reader = Reader::new(body);
+    let mut found = Vec::new();
+    while !reader.is_empty() {
+        found.push((reader.bytes()?, reader.bytes()?));
+    }
+    Ok(found)
+}

@@ -1,0 +1,174 @@
+//! The store without a disk: ordered maps behind one lock.
+//!
+//! It is the model of what [`crate::SledStore`] does, and the disk of simulated crashes: what is committed is there for
+//! whoever holds the same `Arc` after the crash, and nothing else is. Invariant: after each commit the maps are what the
+//! operations say one by one; a failed commit changes nothing and is the last one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
+
+/// Logs and records in memory; lost with the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    maps: Mutex<Maps>,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    logs: BTreeMap<LogId, Log>,
+    records: BTreeMap<(Space, Bytes), Bytes>,
+    is_failed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    entries: VecDeque<Entry>,
+    bytes: u64,
+    next: Seq,
+    last_time_ms: u64,
+}
+
+impl Log {
+    fn stats(&self) -> LogStats {
+        let first = self.entries.front();
+        LogStats {
+            first: first.map_or(self.next, |entry| entry.seq),
+            next: self.next,
+            entries: self.entries.len() as u64,
+            bytes: self.bytes,
+            first_time_ms: first.map_or(self.last_time_ms, |entry| entry.time_ms),
+            last_time_ms: self.last_time_ms,
+        }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Maps {
+    /// Refuses the whole commit before any of it is applied.
+    fn check(&self, ops: &[Op]) -> Result<(), StoreError> {
+        let mut next_of = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Append { log, entry } => {
+                    let known = self.logs.get(log).map_or(0, |known| known.next);
+                    let next = next_of.entry(*log).or_insert(known);
+                    *next = number_after(*log, *next, entry.seq)?;
+                }
+                Op::DropLog { log } => {
+                    next_of.insert(*log, 0);
+                }
+                Op::Trim { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Append { log, entry } => {
+                let log = self.logs.entry(log).or_default();
+                log.next = entry.seq + 1;
+                log.last_time_ms = entry.time_ms;
+                log.bytes += entry.bytes.len() as u64;
+                log.entries.push_back(entry);
+            }
+            Op::Trim { log, below } => {
+                if let Some(log) = self.logs.get_mut(&log) {
+                    let kept_from = log.entries.partition_point(|entry| entry.seq < below);
+                    let forgotten = log.entries.drain(..kept_from);
+                    log.bytes -= forgotten.map(|entry| entry.bytes.len() as u64).sum::<u64>();
+                }
+            }
+            Op::DropLog { log } => {
+                self.logs.remove(&log);
+            }
+            Op::Put { space, key, value } => {
+                self.records.insert((space, key), value);
+            }
+            Op::Delete { space, key } => {
+                self.records.remove(&(space, key));
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let mut maps = self.maps();
+        if maps.is_failed {
+            return Err(StoreError::Failed);
+        }
+        if let Err(error) = maps.check(&ops) {
+            maps.is_failed = true;
+            return Err(error);
+        }
+        for op in ops {
+            maps.apply(op);
+        }
+        Ok(())
+    }
+
+    fn read(&self, log: LogId, from: Seq, limit: Limit) -> Result<Vec<Entry>, StoreError> {
+        let maps = self.maps();
+        let Some(log) = maps.logs.get(&log) else { return Ok(Vec::new()) };
+        let start = log.entries.partition_point(|entry| entry.seq < from);
+        let mut allowance = Allowance::new(limit);
+        Ok(log
+            .entries
+            .range(start..)
+            .take_while(|entry| allowance.take(entry.bytes.len()))
+            .cloned()
+            .collect())
+    }
+
+    fn read_back(&self, log: LogId, before: Seq, limit: Limit) -> Result<Vec<Entry>, StoreError> {
+        let maps = self.maps();
+        let Some(log) = maps.logs.get(&log) else { return Ok(Vec::new()) };
+        let end = log.entries.partition_point(|entry| entry.seq < before);
+        let mut allowance = Allowance::new(limit);
+        let newest_first = log.entries.range(..end).rev();
+        let mut found: Vec<Entry> =
+            newest_first.take_while(|entry| allowance.take(entry.bytes.len())).cloned().collect();
+        found.reverse();
+        Ok(found)
+    }
+
+    fn seek_time(&self, log: LogId, time_ms: u64) -> Result<Option<Seq>, StoreError> {
+        let maps = self.maps();
+        let Some(log) = maps.logs.get(&log) else { return Ok(None) };
+        let index = log.entries.partition_point(|entry| entry.time_ms < time_ms);
+        Ok(log.entries.get(index).map(|entry| entry.seq))
+    }
+
+    fn stats(&self, log: LogId) -> Result<Option<LogStats>, StoreError> {
+        Ok(self.maps().logs.get(&log).map(Log::stats))
+    }
+
+    fn logs(&self) -> Result<Vec<(LogId, LogStats)>, StoreError> {
+        Ok(self.maps().logs.iter().map(|(id, log)| (*id, log.stats())).collect())
+    }
+
+    fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let maps = self.maps();
+        let of_space =
+            maps.records.range((space, Bytes::new())..).take_while(|((found, _), _)| *found == space);
+        Ok(of_space.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

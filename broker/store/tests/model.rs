@@ -1,0 +1,155 @@
+//! Random operations on the disk store, with a restart at random points, against the store in memory.
+//!
+//! Segments, chunks and the journal are made so small that checkpoints, merged chunks, values of several pieces and
+//! commits of several blocks happen all the time.
+#![cfg(feature = "sled")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use katydid_store::{Entry, Limit, LogId, MemoryStore, Op, Options, Seq, SledStore, Space, Store};
+use proptest::prelude::*;
+
+const LOGS: LogId = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { log: LogId, skip: u64, later_ms: u64, length: usize },
+    Trim { log: LogId, back: u64 },
+    DropLog { log: LogId },
+    Put { space: u8, key: u8, length: usize },
+    Delete { space: u8, key: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let log = 0..LOGS;
+    let length = prop_oneof![20 => 0_usize..200, 2 => 200_usize..3_000, 1 => Just(9_000)];
+    let append = (log.clone(), 0_u64..3, 0_u64..5, length.clone());
+    prop_oneof![
+        30 => append.prop_map(|(log, skip, later_ms, length)| Step::Append { log, skip, later_ms, length }),
+        4 => (log.clone(), 0_u64..40).prop_map(|(log, back)| Step::Trim { log, back }),
+        1 => log.prop_map(|log| Step::DropLog { log }),
+        6 => (0_u8..3, 0_u8..12, length).prop_map(|(space, key, length)| Step::Put { space, key, length }),
+        2 => (0_u8..3, 0_u8..12).prop_map(|(space, key)| Step::Delete { space, key }),
+    ]
+}
+
+/// A key of its own for each number; some are far longer than sled should carry, and alike at the beginning.
+fn key(number: u8) -> Bytes {
+    match number % 4 {
+        0 => Bytes::new().into_iter().chain([number]).collect(),
+        1 => Bytes::from(format!("key {number}")),
+        _ => Bytes::from(format!("{}{number}", "long ".repeat(100))),
+    }
+}
+
+fn options() -> Options {
+    Options { segment_bytes: 64 << 10, journal_bytes: 6_000, journal_blocks: 40, ..Options::default() }
+}
+
+/// Turns steps into operations that keep the contract: numbers that grow, times that do not fall.
+#[derive(Debug, Default)]
+struct Writer {
+    next: [Seq; LOGS as usize],
+    time_ms: u64,
+    written: u64,
+}
+
+impl Writer {
+    fn op(&mut self, step: &Step) -> Op {
+        self.written += 1;
+        let content = |length: usize, written: u64| {
+            let bytes: Vec<u8> = (0..length).map(|at| (at as u64 ^ written) as u8).collect();
+            Bytes::from(bytes)
+        };
+        match *step {
+            Step::Append { log, skip, later_ms, length } => {
+                let seq = self.next[log as usize] + skip;
+                self.next[log as usize] = seq + 1;
+                self.time_ms += later_ms;
+                Op::Append {
+                    log,
+                    entry: Entry { seq, time_ms: self.time_ms, bytes: content(length, self.written) },
+                }
+            }
+            Step::Trim { log, back } => {
+                Op::Trim { log, below: self.next[log as usize].saturating_sub(back) + 3 }
+            }
+            Step::DropLog { log } => {
+                self.next[log as usize] /= 2;
+                Op::DropLog { log }
+            }
+            Step::Put { space, key: number, length } => {
+                Op::Put { space: Space(space), key: key(number), value: content(length, self.written) }
+            }
+            Step::Delete { space, key: number } => Op::Delete { space: Space(space), key: key(number) },
+        }
+    }
+}
+
+fn same(disk: &SledStore, memory: &MemoryStore, probe: u64) {
+    let mut logs = disk.logs().expect("logs");
+    logs.sort_by_key(|(log, _)| *log);
+    assert_eq!(logs, memory.logs().expect("logs"));
+    let all = Limit { entries: usize::MAX, bytes: usize::MAX };
+    let some = Limit { entries: 1 + (probe % 7) as usize, bytes: (probe % 1_000) as usize };
+    for log in 0..=LOGS {
+        let stats = memory.stats(log).expect("stats").unwrap_or_default();
+        assert_eq!(disk.stats(log).expect("stats").unwrap_or_default(), stats, "log {log}");
+        let middle = stats.first + probe % (stats.next - stats.first + 2);
+        for limit in [all, some] {
+            for seq in [0, middle, Seq::MAX] {
+                let (found, expected) = (disk.read(log, seq, limit), memory.read(log, seq, limit));
+                assert_eq!(found.expect("read"), expected.expect("read"), "log {log} from {seq}, {limit:?}");
+                let (found, expected) = (disk.read_back(log, seq, limit), memory.read_back(log, seq, limit));
+                assert_eq!(
+                    found.expect("read"),
+                    expected.expect("read"),
+                    "log {log} before {seq}, {limit:?}"
+                );
+            }
+        }
+        let span_ms = stats.last_time_ms - stats.first_time_ms;
+        for time_ms in [0, stats.first_time_ms + probe % (span_ms + 2), stats.last_time_ms + 1] {
+            let (found, expected) = (disk.seek_time(log, time_ms), memory.seek_time(log, time_ms));
+            assert_eq!(found.expect("seek"), expected.expect("seek"), "log {log} at {time_ms}");
+        }
+    }
+    for space in 0..4 {
+        let (found, expected) = (disk.scan(Space(space)), memory.scan(Space(space)));
+        assert_eq!(found.expect("scan"), expected.expect("scan"), "space {space}");
+    }
+}
+
+fn blobs(path: &Path) -> usize {
+    std::fs::read_dir(path.join("blobs")).expect("sled makes it").count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_disk_store_is_the_store_in_memory(
+        commits in prop::collection::vec((prop::collection::vec(step(), 1..12), 0_u64..u64::MAX), 1..150),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let memory = MemoryStore::new();
+        let mut writer = Writer::default();
+        let mut disk = SledStore::open(folder.path(), options()).expect("a new database");
+        for (steps, probe) in commits {
+            let ops: Vec<Op> = steps.iter().map(|step| writer.op(step)).collect();
+            memory.commit(ops.clone()).expect("the model takes it");
+            disk.commit(ops).expect("the disk takes it");
+            if probe % 4 == 0 {
+                same(&disk, &memory, probe);
+            }
+            if probe % 9 == 0 {
+                drop(disk);
+                disk = SledStore::open(folder.path(), options()).expect("the same database");
+                same(&disk, &memory, probe);
+            }
+        }
+        same(&disk, &memory, 12_345);
+        prop_assert_eq!(blobs(folder.path()), 0, "nothing may be in files that sled does not sync");
+    }
+}

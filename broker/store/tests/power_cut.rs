@@ -1,0 +1,284 @@
+//! Power cuts: what was not synced is dropped or torn, at every sync of a recorded load, and the store is opened again.
+//!
+//! A [`SyncHook`] keeps a copy of the database file at each sync. Between two syncs the disk may have any part of what
+//! changed: so for each pair of neighbouring copies, the sectors that differ are kept or dropped in several ways (none,
+//! all, one half, a random half, all but one, ...), the file's growth is kept or not, and the result is opened. It must
+//! hold every commit that was acknowledged; the one that was under way is there whole or not at all; nothing else is.
+//! Then the store is used further, and its power is cut a second time.
+//!
+//! `POWER_CUT_SEEDS=50 cargo test -p katydid-store --test power_cut` does it for so many loads.
+#![cfg(feature = "sled")]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use katydid_store::{Entry, Limit, MemoryStore, Op, Options, Seq, SledStore, Space, Store, SyncHook};
+
+const SECTOR: usize = 512;
+
+/// What the disk certainly has after a sync, and how many commits were acknowledged when that sync began.
+struct Synced {
+    acknowledged: usize,
+    database: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Recorder {
+    acknowledged: AtomicUsize,
+    syncs: Mutex<Vec<Synced>>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorder")
+    }
+}
+
+impl SyncHook for Recorder {
+    fn sync(&self, file: &File) -> io::Result<()> {
+        // sled shortens the file from a thread of its own: read as much as there is.
+        let mut database = vec![0; file.metadata()?.len() as usize];
+        let mut end = 0;
+        while let length @ 1.. = file.read_at(&mut database[end..], end as u64)? {
+            end += length;
+        }
+        database.truncate(end);
+        let acknowledged = self.acknowledged.load(Ordering::SeqCst);
+        self.syncs.lock().expect("no panic while held").push(Synced { acknowledged, database });
+        Ok(())
+    }
+}
+
+/// A generator that gives the same load and the same tears each time.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn options(sync: Arc<dyn SyncHook>) -> Options {
+    Options { segment_bytes: 64 << 10, journal_bytes: 8_000, journal_blocks: 60, sync, ..Options::default() }
+}
+
+/// A folder in memory where there is one: these tests make thousands of databases, and sync none for real.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
+}
+
+/// Commits that meet everything: appends in small and large groups, trims, drops, records of all sizes.
+fn load(seed: u64, commits: usize) -> Vec<Vec<Op>> {
+    let mut chance = Chance(seed);
+    let mut next = [1_u64; 6];
+    (0..commits).map(|commit| commit_ops(commit as u64, &mut chance, &mut next)).collect()
+}
+
+fn commit_ops(commit: u64, chance: &mut Chance, next: &mut [Seq; 6]) -> Vec<Op> {
+    let content = |length: u64| Bytes::from(vec![commit as u8; length as usize]);
+    let count = if chance.below(20) == 0 { 40 } else { 1 + chance.below(6) };
+    let mut ops = Vec::new();
+    for _ in 0..count {
+        let log = chance.below(6);
+        let seq = &mut next[log as usize];
+        ops.push(match chance.below(30) {
+            0 => Op::DropLog { log },
+            1..=4 => Op::Trim { log, below: seq.saturating_sub(chance.below(10)) },
+            5..=8 => {
+                let length = if chance.below(6) == 0 { 2_000 } else { chance.below(90) };
+                let key = Bytes::from(format!("key {}", chance.below(9)));
+                Op::Put { space: Space(log as u8 % 2), key, value: content(length) }
+            }
+            9 => Op::Delete {
+                space: Space(log as u8 % 2),
+                key: Bytes::from(format!("key {}", chance.below(9))),
+            },
+            _ => {
+                *seq += 1 + chance.below(2);
+                let length = if chance.below(40) == 0 { 5_000 } else { chance.below(150) };
+                Op::Append { log, entry: Entry { seq: *seq, time_ms: commit, bytes: content(length) } }
+            }
+        });
+    }
+    ops
+}
+
+/// Everything that a store holds, to compare.
+fn contents(store: &dyn Store) -> String {
+    let all = Limit { entries: usize::MAX, bytes: usize::MAX };
+    let mut logs = store.logs().expect("logs");
+    logs.sort_by_key(|(log, _)| *log);
+    let entries: Vec<_> = logs.iter().map(|(log, _)| store.read(*log, 0, all).expect("read")).collect();
+    let records: Vec<_> = (0..2).map(|space| store.scan(Space(space)).expect("scan")).collect();
+    format!("{logs:?} {entries:?} {records:?}")
+}
+
+/// How a power cut leaves the sectors that were written and not synced.
+const WAYS: [&str; 8] =
+    ["none", "all", "first half", "second half", "random", "random pages", "all but one", "only one"];
+
+/// The database file after a power cut, from what was certainly on disk and what was being written.
+fn torn(before: &[u8], after: &[u8], way: &str, chance: &mut Chance) -> Vec<u8> {
+    let sector = |file: &[u8], index: usize| -> [u8; SECTOR] {
+        let mut content = [0; SECTOR];
+        let from = file.len().min(index * SECTOR);
+        let part = &file[from..file.len().min(from + SECTOR)];
+        content[..part.len()].copy_from_slice(part);
+        content
+    };
+    let sectors = before.len().max(after.len()).div_ceil(SECTOR);
+    let changed: Vec<usize> =
+        (0..sectors).filter(|index| sector(before, *index) != sector(after, *index)).collect();
+    let one = chance.below(changed.len().max(1) as u64) as usize;
+    let mut pages = std::collections::HashMap::new();
+    let mut result = before.to_vec();
+    let is_grown = way == "all" || (way != "none" && chance.below(3) > 0);
+    if is_grown {
+        result.resize(after.len().max(before.len()), 0);
+    }
+    for (order, index) in changed.iter().enumerate() {
+        let is_kept = match way {
+            "none" => false,
+            "all" => true,
+            "first half" => order < changed.len() / 2,
+            "second half" => order >= changed.len() / 2,
+            "random" => chance.below(2) == 0,
+            "random pages" => *pages.entry(index / 8).or_insert_with(|| chance.below(2) == 0),
+            "all but one" => order != one,
+            _ => order == one,
+        };
+        if is_kept {
+            let from = index * SECTOR;
+            let to = result.len().min(from + SECTOR);
+            if from < to {
+                result[from..to].copy_from_slice(&sector(after, *index)[..to - from]);
+            }
+        }
+    }
+    result
+}
+
+/// The other files of a database that was closed or killed: they do not change while it is open.
+fn other_files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = fs::read_dir(path).expect("a folder").map(|item| item.expect("an item").path());
+    let files = files.filter(|file| file.is_file() && !file.ends_with("db") && !file.ends_with("lock"));
+    files
+        .map(|file| (PathBuf::from(file.file_name().expect("a name")), fs::read(&file).expect("a file")))
+        .collect()
+}
+
+/// Runs `commits` on the database at `path` and gives the copies at each sync, the first made while opening.
+fn record(path: &Path, commits: &[Vec<Op>]) -> (Vec<Synced>, Vec<(PathBuf, Vec<u8>)>) {
+    let recorder = Arc::new(Recorder::default());
+    let store = SledStore::open(path, options(recorder.clone())).expect("opens");
+    let others = other_files(path);
+    for (done, ops) in commits.iter().enumerate() {
+        store.commit(ops.clone()).expect("commits");
+        recorder.acknowledged.store(done + 1, Ordering::SeqCst);
+    }
+    drop(store);
+    assert_eq!(fs::read_dir(path.join("blobs")).expect("a folder").count(), 0, "a blob is never synced");
+    let syncs = std::mem::take(&mut *recorder.syncs.lock().expect("no panic while held"));
+    (syncs, others)
+}
+
+fn rebuild(path: &Path, database: &[u8], others: &[(PathBuf, Vec<u8>)]) {
+    fs::create_dir_all(path.join("blobs")).expect("a folder");
+    fs::write(path.join("db"), database).expect("a file");
+    for (name, content) in others {
+        fs::write(path.join(name), content).expect("a file");
+    }
+}
+
+/// Cuts the power at each sync of the load, and opens each time. `base` is what the database held before the load.
+fn cut_everywhere(
+    path: &Path,
+    base: &[Vec<Op>],
+    commits: &[Vec<Op>],
+    seed: u64,
+    ways: &[&str],
+    is_again: bool,
+) -> usize {
+    let (syncs, others) = record(path, commits);
+    assert!(syncs.len() > commits.len(), "each commit syncs");
+    let model = MemoryStore::new();
+    for ops in base {
+        model.commit(ops.clone()).expect("the model takes it");
+    }
+    let (mut modelled, mut cuts) = (0, 0);
+    for (index, pair) in syncs.windows(2).enumerate() {
+        let [before, after] = pair else { unreachable!("windows of two") };
+        while modelled < after.acknowledged {
+            model.commit(commits[modelled].clone()).expect("the model takes it");
+            modelled += 1;
+        }
+        let acknowledged = contents(&model);
+        let with_next = MemoryStore::new();
+        for ops in base.iter().chain(&commits[..=modelled]) {
+            with_next.commit(ops.clone()).expect("the model takes it");
+        }
+        let with_next = contents(&with_next);
+        for way in ways {
+            let mut chance = Chance(seed ^ (index as u64 + 1) << 8 ^ way.len() as u64);
+            let crashed = folder();
+            rebuild(crashed.path(), &torn(&before.database, &after.database, way, &mut chance), &others);
+            let at = format!("seed {seed}, sync {index} of {}, way `{way}`", syncs.len());
+            let store = SledStore::open(crashed.path(), options(Arc::new(katydid_store::FileSync)));
+            let store = store.unwrap_or_else(|error| panic!("{at}: {error}"));
+            let found = contents(&store);
+            let is_next_there = found == with_next;
+            assert!(
+                is_next_there || found == acknowledged,
+                "{at}: {found}\nwas acknowledged: {acknowledged}"
+            );
+            drop(store);
+            cuts += 1;
+            if is_again && index % 16 == 3 {
+                let survived = modelled + usize::from(is_next_there);
+                let base: Vec<Vec<Op>> = base.iter().chain(&commits[..survived]).cloned().collect();
+                let further = &commits[survived..commits.len().min(survived + 12)];
+                if !further.is_empty() {
+                    cuts +=
+                        cut_everywhere(crashed.path(), &base, further, seed + 1, &["random", "none"], false);
+                }
+            }
+        }
+    }
+    cuts
+}
+
+fn seeds(first: u64) -> std::ops::Range<u64> {
+    let count = std::env::var("POWER_CUT_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    first..first + count
+}
+
+#[test]
+fn a_power_cut_at_any_sync_loses_nothing_that_was_acknowledged() {
+    for seed in seeds(0x5EED) {
+        let new = folder();
+        let commits = load(seed, 120);
+        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &WAYS, true);
+        assert!(cuts > 1_000, "{cuts} cuts");
+    }
+}
+
+#[test]
+fn a_power_cut_after_a_restart_loses_nothing_that_was_acknowledged() {
+    for seed in seeds(0xBEE) {
+        let old = folder();
+        let mut base = load(seed, 160);
+        let commits = base.split_off(100);
+        record(old.path(), &base);
+        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &WAYS, false);
+        assert!(cuts > 400, "{cuts} cuts");
+    }
+}
