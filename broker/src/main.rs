@@ -7,27 +7,23 @@ mod options;
 mod passwd;
 
 use options::Start;
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match options::start() {
         Start::Done(code) => code,
         Start::Run(config) => {
             logging::start(config.log);
-<<<<<<< HEAD
             for doubt in config.doubts() {
                 tracing::warn!("{doubt}");
             }
-            ExitCode::SUCCESS
-=======
-            match node::run(*config, Arc::new(node::Nothing)) {
+            match node::run(*config) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!(%error, "the broker ends");
                     ExitCode::FAILURE
                 }
             }
->>>>>>> node
         }
     }
 }

@@ -98,7 +98,7 @@ impl<V> FilterMap<V> {
             f(value);
         }
         if self.wild.len() > 0 {
-            let mut places = Places::new(topic, is_protected(topic, self.protected));
+            let mut places = Places::new(topic, self.protected);
             while let Some(place) = places.next(&self.wild) {
                 f(self.wild.value(place));
             }
@@ -111,7 +111,7 @@ impl<V> FilterMap<V> {
             f(value);
         }
         if self.wild.len() > 0 {
-            let mut places = Places::new(topic, is_protected(topic, self.protected));
+            let mut places = Places::new(topic, self.protected);
             while let Some(place) = places.next(&self.wild) {
                 f(self.wild.value_mut(place));
             }

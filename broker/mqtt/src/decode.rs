@@ -61,13 +61,17 @@ pub struct Frame<'a> {
 
 /// Reads the fixed header at the start of `bytes`, or `None` when more bytes are needed.
 ///
-/// Fails with 0x82 on the reserved type and with 0x81 on flags that MQTT reserves `[MQTT-2.1.3-1]`, as soon as the first
-/// byte is there, and with 0x81 on a length that is not a minimal variable byte integer of at most four bytes `[MQTT-1.5.5-1]`.
+/// Fails with 0x82 on the reserved type and with 0x81 on flags that MQTT reserves `[MQTT-2.1.3-1]`, as soon as the
+/// first byte is there; and with 0x81 on a length that is not a minimal variable byte integer of at most four bytes
+/// `[MQTT-1.5.5-1]`, or that gives a PINGREQ or PINGRESP a body.
 #[inline]
 pub fn header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
     let Some((&first_byte, rest)) = bytes.split_first() else { return Ok(None) };
     let packet_type = packet_type(first_byte)?;
     let Some((remaining, length_len)) = varint::read(rest)? else { return Ok(None) };
+    if remaining > 0 && matches!(packet_type, PacketType::PingReq | PacketType::PingResp) {
+        return Err(control::NOT_EMPTY);
+    }
     Ok(Some(Header { first_byte, packet_type, remaining: remaining as usize, len: 1 + length_len }))
 }
 
@@ -111,8 +115,9 @@ pub fn packet<'a>(frame: Frame<'a>, version: Version) -> Result<Packet<'a>, Deco
         PacketType::SubAck => subscribe::suback(frame.body, version).map(Packet::SubAck),
         PacketType::Unsubscribe => subscribe::unsubscribe(frame.body, version).map(Packet::Unsubscribe),
         PacketType::UnsubAck => subscribe::unsuback(frame.body, version).map(Packet::UnsubAck),
-        PacketType::PingReq => control::empty(frame.body).map(|()| Packet::PingReq),
-        PacketType::PingResp => control::empty(frame.body).map(|()| Packet::PingResp),
+        PacketType::PingReq | PacketType::PingResp if !frame.body.is_empty() => Err(control::NOT_EMPTY),
+        PacketType::PingReq => Ok(Packet::PingReq),
+        PacketType::PingResp => Ok(Packet::PingResp),
         PacketType::Disconnect => control::disconnect(frame.body, version).map(Packet::Disconnect),
         PacketType::Auth => control::auth(frame.body, version).map(Packet::Auth),
     }
@@ -136,10 +141,6 @@ fn packet_type(first_byte: u8) -> Result<PacketType, DecodeError> {
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe if flags == 0b0010 => {}
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => {
             return Err(DecodeError::malformed("reserved flags other than 0010 [MQTT-2.1.3-1]"));
-        }
-        // Where only a server sends the type, that it came at all is the first error a server sees.
-        _ if flags != 0 && packet_type.is_from_server_only() => {
-            return Err(DecodeError::protocol("reserved flags set [MQTT-2.1.3-1]"));
         }
         _ if flags != 0 => return Err(DecodeError::malformed("reserved flags set [MQTT-2.1.3-1]")),
         _ => {}

@@ -360,7 +360,7 @@ pub struct Subscribe<'a> {
     pub subscription_id: Option<u32>,
     /// User properties.
     pub user_properties: UserProperties<'a>,
-    /// The filters, at least one; validated as UTF-8 and options, not yet as filters.
+    /// The filters, at least one; validated as UTF-8 and options, not empty, not yet as filters.
     pub filters: SubscribeFilters<'a>,
 }
 
@@ -416,7 +416,7 @@ pub struct Unsubscribe<'a> {
     pub packet_id: PacketId,
     /// User properties.
     pub user_properties: UserProperties<'a>,
-    /// The filters, at least one.
+    /// The filters, at least one; validated as UTF-8, not empty, not yet as filters.
     pub filters: UnsubscribeFilters<'a>,
 }
 

@@ -204,6 +204,16 @@ impl UserPropertiesBuf {
         put_user_property(&mut self.bytes, name, value)
     }
 
+    /// Whether there is none yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Forgets what was collected and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// What was collected, as a packet holds it.
     pub fn borrowed(&self) -> UserProperties<'_> {
         UserProperties { section: &self.bytes }

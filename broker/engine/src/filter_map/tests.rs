@@ -120,13 +120,26 @@ fn topics_of_many_levels_need_no_stack() {
 }
 
 #[test]
+fn every_level_may_have_an_alternative() {
+    let mut map: FilterMap<usize> = FilterMap::new(&[]);
+    for n in 0..40 {
+        let levels: Vec<&str> = (0..40).map(|at| if at == n { "+" } else { "a" }).collect();
+        *map.entry(&levels.join("/")) = n;
+    }
+    let mut all = Vec::new();
+    map.for_matches(&["a"; 40].join("/"), |value| all.push(*value));
+    all.sort_unstable();
+    assert_eq!(all, (0..40).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_cost_of_a_topic_does_not_grow_with_filters_that_do_not_match() {
     let mut map: FilterMap<u32> = FilterMap::new(&[]);
     for n in 0..20_000 {
         *map.entry(&format!("dev/{n}/+")) = n;
         *map.entry(&format!("{n}/+/x/#")) = n;
     }
-    let mut places = Places::new("dev/77/state", false);
+    let mut places = Places::new("dev/77/state", &[]);
     let mut steps = 0;
     while places.next(&map.wild).is_some() {
         steps += 1;

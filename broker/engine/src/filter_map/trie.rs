@@ -4,6 +4,7 @@
 //! adds `#`. Nodes live in a slab and know their parents; a node without value and children is removed. Walks are
 //! loops, not recursion: a topic has as many levels as its length allows.
 
+use super::is_protected;
 use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::HashMap;
@@ -243,8 +244,8 @@ const INLINE_VISITS: usize = 12;
 /// The walk through the places whose filters match one topic, a step a call.
 pub(super) struct Places<'t> {
     topic: &'t str,
-    /// Whether filters that begin with a wildcard are left out.
-    protected: bool,
+    /// First levels that filters that begin with a wildcard don't reach.
+    protected: &'static [&'static str],
     kept: [Visit; INLINE_VISITS],
     kept_len: usize,
     more: Vec<Visit>,
@@ -256,7 +257,7 @@ pub(super) struct Places<'t> {
 }
 
 impl<'t> Places<'t> {
-    pub(super) fn new(topic: &'t str, protected: bool) -> Self {
+    pub(super) fn new(topic: &'t str, protected: &'static [&'static str]) -> Self {
         let kept = [Visit { node: ROOT, from: 0 }; INLINE_VISITS];
         Self {
             topic,
@@ -298,7 +299,9 @@ impl<'t> Places<'t> {
                 self.visited += 1;
             }
             let Some(node) = trie.nodes.get(visit.node as usize) else { continue };
-            let wildcards = !(self.protected && visit.node == ROOT);
+            let wildcards = visit.node != ROOT
+                || (node.plus == NONE && node.below.is_none())
+                || !is_protected(self.topic, self.protected);
             let here = match self.topic.get(visit.from..) {
                 Some(rest) => {
                     self.descend(node, rest, visit.from, wildcards);

@@ -21,7 +21,20 @@ struct Flags {
 
 pub(super) fn connect(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
     let mut body = Reader::new(body);
-    let version = version(&mut body)?;
+    let name = body.binary()?;
+    let level = body.u8()?;
+    match (name, level) {
+        (b"MQTT", 4) => of_version(body, Version::V4),
+        (b"MQTT", 5) => of_version(body, Version::V5),
+        // A sender of another level is answered in the form of the version that the rest of its CONNECT has.
+        (b"MQTT", _) if of_version(body, Version::V5).is_ok() => Err(DecodeError::unsupported(Refusal::V5)),
+        (b"MQTT" | b"MQIsdp", _) => Err(DecodeError::unsupported(Refusal::V4)),
+        _ => Err(DecodeError::unsupported(Refusal::Silent)),
+    }
+}
+
+/// Reads what follows the protocol name and level.
+fn of_version(mut body: Reader<'_>, version: Version) -> Result<Connect<'_>, DecodeError> {
     let flags = flags(body.u8()?, version)?;
     let keep_alive_secs = body.u16()?;
     let properties = match version {
@@ -46,20 +59,6 @@ pub(super) fn connect(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
         password,
         properties,
     })
-}
-
-/// Reads the protocol name and level. What follows them is looked at only when they are ours.
-fn version(body: &mut Reader<'_>) -> Result<Version, DecodeError> {
-    let name = body.binary()?;
-    let level = body.u8()?;
-    match (name, level) {
-        (b"MQTT", 4) => Ok(Version::V4),
-        (b"MQTT", 5) => Ok(Version::V5),
-        // The highest bit marks a bridge of some brokers, which tries again without it when refused.
-        (b"MQTT", level) if level & 0x7F > 4 => Err(DecodeError::unsupported(Refusal::V5)),
-        (b"MQTT", _) | (b"MQIsdp", _) => Err(DecodeError::unsupported(Refusal::V4)),
-        _ => Err(DecodeError::unsupported(Refusal::Silent)),
-    }
 }
 
 fn flags(byte: u8, version: Version) -> Result<Flags, DecodeError> {

@@ -7,9 +7,8 @@ use crate::packet::{Auth, Disconnect, PacketType, Secret, UserProperties, Versio
 use crate::properties::id;
 use crate::reason::ReasonCode;
 
-pub(super) fn empty(body: &[u8]) -> Result<(), DecodeError> {
-    Reader::new(body).end()
-}
+/// A PINGREQ or PINGRESP with a body.
+pub(super) const NOT_EMPTY: DecodeError = DecodeError::malformed("packet longer than its content");
 
 fn reason(body: &mut Reader<'_>, packet_type: PacketType) -> Result<ReasonCode, DecodeError> {
     ReasonCode::from_byte(body.u8()?)

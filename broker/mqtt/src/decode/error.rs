@@ -31,7 +31,7 @@ pub enum ErrorKind {
 /// How to refuse a CONNECT for another protocol or version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// With a CONNACK in the form of 5.0 and reason code 0x84.
+    /// With a CONNACK in the form of 5.0 and reason code 0x84 `[MQTT-3.1.2-2]`: that is what its sender reads.
     V5,
     /// With a CONNACK in the form of 3.1.1 and return code 1 `[3.1.1 MQTT-3.1.2-2]`.
     V4,

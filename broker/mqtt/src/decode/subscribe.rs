@@ -37,10 +37,19 @@ pub(super) fn subscribe(body: &[u8], version: Version) -> Result<Subscribe<'_>, 
     }
     let filters = SubscribeFilters { bytes: body.rest(), version };
     while !body.is_empty() {
-        body.name()?;
+        filter(&mut body)?;
         check_options(body.u8()?, version)?;
     }
     Ok(Subscribe { packet_id, subscription_id, user_properties, filters })
+}
+
+/// Reads a filter, which is not empty `[MQTT-4.7.3-1]`; where its wildcards stand is for the caller to say, who can
+/// answer for each filter.
+fn filter(body: &mut Reader<'_>) -> Result<(), DecodeError> {
+    if body.name()?.is_empty() {
+        return Err(DecodeError::malformed("empty topic filter [MQTT-4.7.3-1]"));
+    }
+    Ok(())
 }
 
 fn check_options(byte: u8, version: Version) -> Result<(), DecodeError> {
@@ -73,7 +82,7 @@ pub(super) fn unsubscribe(body: &[u8], version: Version) -> Result<Unsubscribe<'
     }
     let filters = UnsubscribeFilters { bytes: body.rest() };
     while !body.is_empty() {
-        body.name()?;
+        filter(&mut body)?;
     }
     Ok(Unsubscribe { packet_id, user_properties, filters })
 }
