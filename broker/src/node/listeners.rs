@@ -6,7 +6,7 @@
 use socket2::{Domain, Protocol, Type};
 use std::{
     fmt, fs, io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::unix::fs::FileTypeExt,
     path::Path,
     sync::{
@@ -215,7 +215,7 @@ fn open_tcp(
         )?;
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
-        if let IpAddr::V6(_) = address.ip() {
+        if address.is_ipv6() {
             socket.set_only_v6(v6_only)?;
         }
         Ok::<_, io::Error>(socket)

@@ -12,15 +12,13 @@ mod listeners;
 mod shard;
 mod signals;
 mod storage;
+mod sys;
 mod transport;
 mod verify;
-
-pub(crate) use storage::Nothing;
 
 use accept::{Acceptor, Admission};
 use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Engine, Settings, ShardId};
-use katydid_store::Store;
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
 use shard::{Clock, Parts, Shard};
@@ -37,10 +35,11 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use storage::{Storage, StorageLink};
+use storage::{OpenStore, Storage, StorageLink};
+use sys::{DriverCounters, Statistics};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tracing::{error, info, warn};
 
@@ -95,18 +94,23 @@ enum Notice {
 ///
 /// # Errors
 /// The broker cannot start or cannot go on.
-pub(crate) fn run(mut config: Config, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
     exit_on_panic();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _inside = runtime.enter();
         signals::Signals::new()?
     };
-    let mut broker = Broker::start(&config, store)?;
+    let mut broker = Broker::start(&config)?;
     runtime.block_on(async {
         broker.ready().await?;
+        // With no interval configured, the one that runs here is looked at by nobody.
+        let publishes = !config.sys_interval.is_zero();
+        let mut due = interval(if publishes { config.sys_interval } else { Duration::MAX });
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = due.tick(), if publishes => broker.ask_for_counters(),
                 signal = signals.next() => match signal {
                     Signal::Reload => broker.reload(&mut config),
                     Signal::End => return broker.shut_down().await,
@@ -139,15 +143,20 @@ struct Broker {
     shards: Vec<JoinHandle<()>>,
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
-    store: Arc<dyn Store>,
+    store: OpenStore,
+    verify_refused: Arc<AtomicU64>,
+    statistics: Statistics,
+    /// The counters that shards have reported since they were asked.
+    reported: Vec<Option<Box<Counters>>>,
 }
 
 impl Broker {
-    fn start(config: &Config, store: Arc<dyn Store>) -> Result<Self, Failure> {
+    fn start(config: &Config) -> Result<Self, Failure> {
         let settings = &config.settings;
         let shards = config.shards.clamp(1, usize::from(u16::MAX));
         let opened = listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
-        let restored = Arc::new(storage::restore(&*store)?);
+        let store = OpenStore::open(&config.store)?;
+        let restored = Arc::new(storage::restore(&*store.store)?);
         let mut polls = Vec::with_capacity(shards);
         let mut inboxes = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -155,7 +164,7 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let (storage, storage_link) = Storage::start(&store, &inboxes, config.store.lazy_commit)?;
+        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
         let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
         let (tell, notices) = unbounded_channel();
         let links = Arc::new(Links {
@@ -191,7 +200,20 @@ impl Broker {
                 }
             })?);
         }
-        Ok(Self { links, notices, states, ready, admission, shards: threads, verifiers, storage, store })
+        Ok(Self {
+            links,
+            notices,
+            states,
+            ready,
+            admission,
+            shards: threads,
+            verifiers,
+            storage,
+            store,
+            verify_refused: verify_link.refused_counter(),
+            statistics: Statistics::default(),
+            reported: vec![None; shards],
+        })
     }
 
     /// Waits until every shard has its engine, then says where the broker listens.
@@ -214,8 +236,45 @@ impl Broker {
         match notice {
             Some(Notice::Failed(error)) => Err(error.into()),
             None => Err("the shards are gone".into()),
-            Some(Notice::Ready | Notice::Counted { .. } | Notice::Down { .. }) => Ok(()),
+            Some(Notice::Counted { shard, counters }) => {
+                self.reported[shard] = Some(counters);
+                self.publish_statistics();
+                Ok(())
+            }
+            Some(Notice::Ready | Notice::Down { .. }) => Ok(()),
         }
+    }
+
+    fn ask_for_counters(&mut self) {
+        self.reported.fill(None);
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Report);
+        }
+    }
+
+    /// Publishes the statistics once every shard has reported. The engine of the first shard takes them.
+    fn publish_statistics(&mut self) {
+        let Some(shards) = self.reported.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        let counters = sys::sum(shards);
+        let storage = &self.storage.counters;
+        let (store_syncs, store_sync_us) = self.store.syncs();
+        let driver = DriverCounters {
+            connections_refused: self.admission.refused(),
+            verifications_refused: self.verify_refused.load(Relaxed),
+            store_commits: storage.commits.load(Relaxed),
+            store_joined: storage.joined.load(Relaxed),
+            store_messages: storage.messages.load(Relaxed),
+            store_commit_us: storage.commit_us.load(Relaxed),
+            store_last_commit_us: storage.last_commit_us.load(Relaxed),
+            store_syncs,
+            store_sync_us,
+            store_failed_reads: storage.failed_reads.load(Relaxed),
+        };
+        let topics = self.statistics.take(self.links.clock.uptime(), &counters, &driver);
+        self.links.inboxes[0].post(Letter::System(topics));
+        self.reported.fill(None);
     }
 
     /// Reads the configuration again. What is wrong with it leaves the old one in force.

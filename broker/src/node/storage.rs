@@ -6,7 +6,9 @@
 //! commit survives a power cut; a failed commit is final and ends the process, so that nothing false is acknowledged.
 
 use katydid_engine::{ReadQuery, Restored};
-use katydid_store::{Entry, Limit, LogId, Op, Space, Store, StoreError};
+use katydid_store::{
+    DelayedSync, Entry, Limit, LogId, MemoryStore, Op, Options, SledStore, Space, Store, StoreError,
+};
 use std::{
     io,
     sync::{
@@ -20,6 +22,7 @@ use std::{
 use tracing::error;
 
 use super::inbox::{Inbox, Letter};
+use crate::config::StoreConfig;
 
 /// Spaces that hold the engine's records.
 const SPACES: std::ops::RangeInclusive<u8> = 0..=15;
@@ -54,19 +57,54 @@ pub(super) struct Query {
     pub(super) query: ReadQuery,
 }
 
+/// A store that is open.
+#[derive(Clone)]
+pub(super) struct OpenStore {
+    /// The store.
+    pub(super) store: Arc<dyn Store>,
+    /// The same, where it is on disk.
+    disk: Option<Arc<SledStore>>,
+}
+
+impl OpenStore {
+    /// Opens what is configured: a database on disk, or memory.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    pub(super) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let Some(path) = &config.path else {
+            return Ok(Self { store: Arc::new(MemoryStore::new()), disk: None });
+        };
+        let mut options = Options { cache_bytes: config.cache_bytes, ..Options::default() };
+        if !config.sync_delay.is_zero() {
+            options.sync = Arc::new(DelayedSync(config.sync_delay));
+        }
+        let disk = Arc::new(SledStore::open(path, options)?);
+        Ok(Self { store: Arc::clone(&disk) as Arc<dyn Store>, disk: Some(disk) })
+    }
+
+    /// Syncs so far, and their time in microseconds.
+    pub(super) fn syncs(&self) -> (u64, u64) {
+        self.disk.as_ref().map_or((0, 0), |disk| {
+            let counters = disk.counters();
+            (counters.syncs, counters.sync_nanos / 1000)
+        })
+    }
+}
+
 /// What the writer counts.
 #[derive(Debug, Default)]
 pub(super) struct StorageCounters {
-    /// Commits of the store: syncs.
+    /// Commits of the store.
     pub(super) commits: AtomicU64,
     /// Commits of shards that were joined into them.
     pub(super) joined: AtomicU64,
     /// Log entries in them.
     pub(super) messages: AtomicU64,
     /// Time that they took, in microseconds.
-    pub(super) sync_us: AtomicU64,
+    pub(super) commit_us: AtomicU64,
     /// Time that the newest took, in microseconds.
-    pub(super) last_sync_us: AtomicU64,
+    pub(super) last_commit_us: AtomicU64,
     /// Reads that failed.
     pub(super) failed_reads: AtomicU64,
 }
@@ -230,8 +268,8 @@ impl Writer {
         counters.commits.fetch_add(1, Relaxed);
         counters.joined.fetch_add(group.joined, Relaxed);
         counters.messages.fetch_add(messages as u64, Relaxed);
-        counters.sync_us.fetch_add(took_us, Relaxed);
-        counters.last_sync_us.store(took_us, Relaxed);
+        counters.commit_us.fetch_add(took_us, Relaxed);
+        counters.last_commit_us.store(took_us, Relaxed);
         for (inbox, newest) in self.inboxes.iter().zip(group.newest) {
             if let Some(number) = newest {
                 inbox.post(Letter::Durable(number));
@@ -274,30 +312,5 @@ fn read(store: &dyn Store, log: LogId, query: ReadQuery) -> Result<Vec<Entry>, S
     }
 }
 
-/// Keeps nothing.
-#[derive(Debug)]
-pub(crate) struct Nothing;
-
-impl Store for Nothing {
-    fn commit(&self, _: Vec<Op>) -> Result<(), StoreError> {
-        Ok(())
-    }
-    fn read(&self, _: LogId, _: u64, _: Limit) -> Result<Vec<Entry>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn read_back(&self, _: LogId, _: u64, _: Limit) -> Result<Vec<Entry>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn seek_time(&self, _: LogId, _: u64) -> Result<Option<u64>, StoreError> {
-        Ok(None)
-    }
-    fn stats(&self, _: LogId) -> Result<Option<katydid_store::LogStats>, StoreError> {
-        Ok(None)
-    }
-    fn logs(&self) -> Result<Vec<(LogId, katydid_store::LogStats)>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn scan(&self, _: Space) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StoreError> {
-        Ok(Vec::new())
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -68,9 +68,9 @@ impl VerifyLink {
         }
     }
 
-    /// Passwords refused because too many waited, since the start.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
+    /// Counts passwords refused because too many waited.
+    pub(super) fn refused_counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.refused)
     }
 }
 

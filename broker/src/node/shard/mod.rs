@@ -10,9 +10,11 @@
 //!  └──────────────────── without waiting, while anything is left ────────────────────┘
 //! ```
 
+mod deadlines;
 mod reading;
 mod writing;
 
+use deadlines::Deadlines;
 use katydid_engine::{ConnId, Engine, Input, Now, ShardId};
 use mio::{Events, Poll};
 use std::{
@@ -92,12 +94,12 @@ pub(super) struct Shard {
     writable: Vec<ConnId>,
     /// Connections that the engine has closed in this tick.
     closing: Vec<ConnId>,
-    /// When greetings must be over; stale entries are left in until they are first.
-    greetings: VecDeque<(u64, ConnId)>,
+    /// When greetings must be over; stale ones are left in until they are first.
+    greetings: Deadlines<ConnId>,
     /// When connections that close are cut off.
-    closings: VecDeque<(u64, ConnId)>,
+    closings: Deadlines<ConnId>,
     /// Sockets that have got our last word but not all of theirs was read, and when they are dropped.
-    lingerers: VecDeque<(u64, Transport)>,
+    lingerers: Deadlines<Transport>,
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
     newcomers: Vec<Newcomer>,
@@ -144,9 +146,9 @@ impl Shard {
             ready: VecDeque::new(),
             writable: Vec::new(),
             closing: Vec::new(),
-            greetings: VecDeque::new(),
-            closings: VecDeque::new(),
-            lingerers: VecDeque::new(),
+            greetings: Deadlines::new(),
+            closings: Deadlines::new(),
+            lingerers: Deadlines::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
             newcomers: Vec::new(),
@@ -203,12 +205,16 @@ impl Shard {
         if self.is_busy() {
             return Some(Duration::ZERO);
         }
-        self.forget_greeted();
+        let table = &mut self.table;
+        let greeted =
+            |conn: &ConnId| table.find(*conn).is_none_or(|connection| connection.greeting.is_none());
+        let greetings = self.greetings.next_ms(greeted);
+        let closings = self.closings.next_ms(|conn| self.table.find(*conn).is_none());
         let deadline_ms = [
             self.engine.next_deadline(),
-            self.greetings.front().map(|(at, _)| *at),
-            self.closings.front().map(|(at, _)| *at),
-            self.lingerers.front().map(|(at, _)| *at),
+            greetings,
+            closings,
+            self.lingerers.next_ms(|_| false),
             self.acceptor.deadline_ms(),
             self.stop_at_ms,
         ]
@@ -285,7 +291,7 @@ impl Shard {
         if self.engine.next_deadline().is_some_and(|at| at <= now.mono_ms) {
             self.engine.handle(now, Input::Tick);
         }
-        while let Some((_, conn)) = self.greetings.pop_front_if(|(at, _)| *at <= now.mono_ms) {
+        while let Some(conn) = self.greetings.pop_due(now.mono_ms) {
             let Some(connection) = self.table.find(conn) else { continue };
             if connection.greeting.is_some() {
                 let address = connection.admitted.address().map(tracing::field::display);
@@ -293,11 +299,11 @@ impl Shard {
                 self.drop_connection(now, conn);
             }
         }
-        while let Some((_, conn)) = self.closings.pop_front_if(|(at, _)| *at <= now.mono_ms) {
+        while let Some(conn) = self.closings.pop_due(now.mono_ms) {
             // Finds nothing when the connection was closed in time.
             self.drop_connection(now, conn);
         }
-        while self.lingerers.pop_front_if(|(at, _)| *at <= now.mono_ms).is_some() {}
+        while self.lingerers.pop_due(now.mono_ms).is_some() {}
     }
 
     /// Hands over what was gathered for other shards, with one wake-up each.

@@ -49,7 +49,7 @@ impl Shard {
             let greeting = Some(Box::new(Greeting { peer, proxy }));
             let conn = self.table.insert(Connection::new(transport, admitted, greeting));
             let deadline = now.mono_ms + self.links.connect_timeout_ms.load(Relaxed);
-            self.greetings.push_back((deadline, conn));
+            self.greetings.push(deadline, conn);
             self.read(now, conn);
         }
         self.newcomers = newcomers;
@@ -237,19 +237,6 @@ impl Shard {
         feed(&mut self.engine, now, conn, connection, &[]);
         self.fed_late = true;
         self.await_more(now, conn, true);
-    }
-
-    /// Forgets timeouts of greetings that are over, so that nobody wakes up for them.
-    pub(super) fn forget_greeted(&mut self) {
-        while let Some((_, conn)) = self.greetings.front() {
-            if self.table.find(*conn).is_some_and(|connection| connection.greeting.is_some()) {
-                return;
-            }
-            self.greetings.pop_front();
-        }
-        if self.greetings.capacity() > 1024 {
-            self.greetings = std::collections::VecDeque::new();
-        }
     }
 
     /// Closes connections whose client nobody knows yet.

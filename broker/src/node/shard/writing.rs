@@ -60,7 +60,7 @@ impl Shard {
             // Finds nothing when it was dirty and has been written and closed above.
             self.transmit(now, conn);
             if self.table.find(conn).is_some() {
-                self.closings.push_back((now.mono_ms + CLOSE_MS, conn));
+                self.closings.push(now.mono_ms + CLOSE_MS, conn);
             }
         }
         self.closing = closing;
@@ -128,7 +128,7 @@ impl Shard {
             Err(error) => error.kind() == io::ErrorKind::Interrupted,
         };
         if unread && self.lingerers.len() < LINGERERS && socket.finish().is_ok() {
-            self.lingerers.push_back((now.mono_ms + LINGER_MS, connection.transport));
+            self.lingerers.push(now.mono_ms + LINGER_MS, connection.transport);
         }
         self.engine.handle(now, Input::Closed { conn });
         self.fed_late = true;

@@ -225,3 +225,6 @@ impl Layer for Tls {
         &mut self.socket
     }
 }
+
+#[cfg(test)]
+mod tests;
