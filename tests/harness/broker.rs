@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) session_expiry_maximum_secs: Option<u32>,
     pub(crate) access_list: Option<&'static str>,
     pub(crate) websocket: bool,
+    /// Further arguments of the command line.
+    pub(crate) arguments: &'static [&'static str],
 }
 
 impl Settings {
@@ -204,6 +206,7 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
     let mut command = Command::new(program);
     command.arg("-c").arg(folder.path().join("katydid.toml"));
     command.arg("--data-dir").arg(folder.path().join("data"));
+    command.args(settings.arguments);
     if !settings.websocket {
         command.args(["--listen-address", "127.0.0.1", "-p", "0"]);
     }

@@ -1,0 +1,3 @@
+//! Durability from outside.
+#[path = "../harness/mod.rs"]
+mod harness;
