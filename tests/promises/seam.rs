@@ -208,9 +208,9 @@ fn join_while_speaking(join: impl Fn(&Broker, usize) -> Vec<String> + Sync) {
     thread::scope(|scope| {
         let speaker = scope.spawn(|| {
             let mut ann = Old::connect(&broker, "ann", true);
-            let mut said = 0;
+            let mut said = 0_usize;
             while !is_over.load(Ordering::SeqCst) {
-                ann.say("room/x/msg/ann", &said.to_string(), said % 2);
+                ann.say("room/x/msg/ann", &said.to_string(), (said % 2) as u8);
                 said += 1;
             }
         });
