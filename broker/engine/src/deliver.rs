@@ -131,10 +131,11 @@ impl Delivering<'_> {
         link.subscribing == 0 && link.ring.len() < ring_bytes
     }
 
-    /// Sends an entry of a room to a session; `false` when its window is full.
+    /// Sends an entry of a room to a session; `false` when its window is full, or when it has to wait for what was said before.
     pub(crate) fn send_entry(&mut self, index: u32, slot: u32, qos: QoS, sent: Sent) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        if session.outbound.is_resuming() {
+        let is_held = qos != QoS::ExactlyOnce && session.held_until > self.journal.durable();
+        if session.outbound.is_resuming() || is_held {
             return false;
         }
         self.templates.reset();
@@ -231,6 +232,7 @@ impl Delivering<'_> {
         let Some(link) = self.links.by_slot(slot) else { return };
         if let Some(record) = record {
             let conn = link.conn;
+            session.held_until = self.journal.pending_number();
             self.journal.push(persist::put_outbound(session, packet_id, Some(&record)));
             self.journal.wait(Waiter::Outbound(index, conn, packet_id));
             return;

@@ -230,6 +230,7 @@ impl Engine {
             merged: 0,
             is_ready: false,
             has_moved: false,
+            held_until: 0,
         })
     }
 

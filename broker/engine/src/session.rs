@@ -103,6 +103,9 @@ pub(crate) struct Session {
     pub(crate) is_ready: bool,
     /// Whether its queue or its positions moved since they were written.
     pub(crate) has_moved: bool,
+    /// The commit that the identifier of its newest QoS 2 message is in: until it is durable that message is not sent,
+    /// and nothing that was said later in a room overtakes it.
+    pub(crate) held_until: u64,
 }
 
 impl Session {

@@ -94,6 +94,7 @@ impl Engine {
                     let (_, mut delivering) = self.delivering();
                     delivering.outbound_durable(index, conn.slot, packet_id);
                 }
+                self.sessions.mark_ready(index);
             }
             Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
         }
