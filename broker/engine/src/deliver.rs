@@ -199,6 +199,9 @@ impl Delivering<'_> {
         let crate::link::Phase::Open(index) = link.phase else { return };
         if let (Some(id), Some(session)) = (PacketId::new(delivery.packet_id), self.sessions.by_index(index))
         {
+            if session.is_persistent() {
+                self.journal.push(persist::delete_outbound(session.id, id));
+            }
             // An error in PUBREC and a PUBACK free the identifier; which one fits depends on the QoS.
             let _ = session.outbound.puback(id).map(drop);
             let _ = session.outbound.pubrec(id, true).map(drop);
@@ -234,6 +237,9 @@ impl Delivering<'_> {
             let conn = link.conn;
             session.held_until = self.journal.pending_number();
             self.journal.push(persist::put_outbound(session, packet_id, Some(&record)));
+            if let Some(op) = persist::put_exact(session.id, record.origin) {
+                self.journal.push(op);
+            }
             self.journal.wait(Waiter::Outbound(index, conn, packet_id));
             return;
         }

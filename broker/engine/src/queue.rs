@@ -34,6 +34,8 @@ pub(crate) struct Queue {
     pub(crate) is_reading: bool,
     /// The log has been trimmed below this.
     pub(crate) trimmed: u64,
+    /// QoS 2 messages below this were handed out before the restart.
+    exact_below: u64,
 }
 
 impl Default for Queue {
@@ -46,6 +48,7 @@ impl Default for Queue {
             disk_bytes: 0,
             is_reading: false,
             trimmed: 1,
+            exact_below: 0,
         }
     }
 }
@@ -54,10 +57,11 @@ impl Default for Queue {
 pub(crate) const MEMORY_BYTES: usize = 1 << 20;
 
 impl Queue {
-    /// The queue of a session whose log holds the numbers from `first` to below `next`.
-    pub(crate) fn restored(first: u64, next: u64, bytes: usize) -> Self {
+    /// The queue of a session whose log holds the numbers from `first` to below `next`. What has QoS 2 below
+    /// `exact_below` has been handed out.
+    pub(crate) fn restored(first: u64, next: u64, bytes: usize, exact_below: u64) -> Self {
         let disk_from = (first < next).then_some(first);
-        Self { next_seq: next, disk_from, disk_bytes: bytes, trimmed: first, ..Self::default() }
+        Self { next_seq: next, disk_from, disk_bytes: bytes, trimmed: first, exact_below, ..Self::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -114,6 +118,9 @@ impl Queue {
         for queued in page {
             let weight = queued.message.weight();
             self.disk_bytes = self.disk_bytes.saturating_sub(weight);
+            if queued.qos == QoS::ExactlyOnce && queued.seq < self.exact_below {
+                continue;
+            }
             self.bytes += weight;
             self.waiting.push_back(queued);
         }

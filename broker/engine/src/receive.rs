@@ -2,7 +2,7 @@
 //! about. What breaks the format or the protocol ends the connection with the reason that answers it
 //! `[MQTT-4.13.1-1]`.
 
-use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist};
+use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist, session::Origin};
 use katydid_mqtt::{
     decode::{self, DecodeError, ErrorKind, Frame, Refusal},
     encode,
@@ -174,8 +174,11 @@ impl Engine {
     fn on_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.puback(ack.packet_id) {
-            Ok(_) => {
+            Ok(sent) => {
                 session.has_moved = true;
+                if sent.origin == Origin::Record && session.is_persistent() {
+                    self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
+                }
                 self.sessions.mark_ready(index);
                 Ok(())
             }

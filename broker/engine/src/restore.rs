@@ -18,6 +18,50 @@ use katydid_mqtt::{
 use katydid_store::{LogId, LogStats};
 use std::collections::HashMap;
 
+/// Where sessions stood in rooms and in their queues.
+struct Standings<'a> {
+    /// By session and room.
+    positions: HashMap<(u64, &'a [u8]), u64>,
+    /// By session and log.
+    exact: HashMap<(u64, LogId), u64>,
+    /// Logs by room.
+    rooms: HashMap<&'a [u8], LogId>,
+}
+
+impl<'a> Standings<'a> {
+    fn read(restored: &'a Restored) -> Self {
+        let number = |value: &[u8]| value.try_into().ok().map(u64::from_be_bytes);
+        let mut standings = Self { positions: HashMap::new(), exact: HashMap::new(), rooms: HashMap::new() };
+        for (space, key, value) in &restored.records {
+            match *space {
+                persist::POSITIONS => {
+                    if let (Some(key), Some(position)) = (persist::split_session_key(key), number(value)) {
+                        standings.positions.insert(key, position);
+                    }
+                }
+                persist::EXACT => {
+                    let key = persist::split_session_key(key);
+                    let key = key.and_then(|(session, log)| Some((session, number(log)?)));
+                    if let (Some(key), Some(below)) = (key, number(value)) {
+                        standings.exact.insert(key, below);
+                    }
+                }
+                persist::ROOMS => {
+                    if let Some((log, _)) = persist::read_room(value) {
+                        standings.rooms.insert(key, log);
+                    }
+                }
+                _ => {}
+            }
+        }
+        standings
+    }
+
+    fn exact_below(&self, session: u64, log: LogId) -> u64 {
+        self.exact.get(&(session, log)).copied().unwrap_or(0)
+    }
+}
+
 /// Entries and bytes of one page of a session's queue.
 const PAGE_ENTRIES: usize = 2048;
 const PAGE_BYTES: usize = 512 << 10;
@@ -39,21 +83,16 @@ impl Engine {
                 self.plain.retained.insert(message.topic(), message.clone());
             }
         }
-        let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
-        for (_, key, value) in of(persist::POSITIONS) {
-            if let (Some(key), Ok(position)) = (persist::split_session_key(key), value.as_ref().try_into()) {
-                positions.insert(key, u64::from_be_bytes(position));
-            }
-        }
+        let standings = Standings::read(restored);
         let mut known = HashMap::new();
         for (_, key, value) in of(persist::SESSIONS) {
-            if let Some((id, index)) = self.restore_session(key, value, &logs) {
+            if let Some((id, index)) = self.restore_session(key, value, &logs, &standings) {
                 known.insert(id, index);
             }
         }
         self.restore_in_flight(restored, &known);
         for (id, index) in known {
-            self.restore_subscriptions(id, index, &positions);
+            self.restore_subscriptions(id, index, &standings);
         }
     }
 
@@ -78,15 +117,17 @@ impl Engine {
         key: &[u8],
         value: &[u8],
         logs: &HashMap<LogId, LogStats>,
+        standings: &Standings<'_>,
     ) -> Option<(u64, u32)> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
         if crate::home_shard(&record.client_id, self.shards) != self.shard {
             return None;
         }
-        let queue = logs
-            .get(&persist::queue_log(id))
-            .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
+        let exact_below = standings.exact_below(id, persist::queue_log(id));
+        let queue = logs.get(&persist::queue_log(id)).map(|stats| {
+            Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize, exact_below))
+        });
         // A session that was connected when the broker stopped has its whole expiry before it.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
@@ -146,7 +187,7 @@ impl Engine {
         }
     }
 
-    fn restore_subscriptions(&mut self, id: u64, index: u32, positions: &HashMap<(u64, &[u8]), u64>) {
+    fn restore_subscriptions(&mut self, id: u64, index: u32, standings: &Standings<'_>) {
         use katydid_chat::topic::Filter as ChatFilter;
         let Some(session) = self.sessions.by_index(index) else { return };
         let subscriptions = std::mem::take(&mut session.subscriptions);
@@ -155,9 +196,11 @@ impl Engine {
             match self.classify_filter(&filter) {
                 ChatFilter::Plain => self.watch(None, index, subscription, false),
                 ChatFilter::Room { room, .. } => {
-                    let position = positions.get(&(id, room.as_bytes())).copied();
+                    let position = standings.positions.get(&(id, room.as_bytes())).copied();
                     let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
-                    self.enter_room(None, index, room, subscription, replay);
+                    let log = standings.rooms.get(room.as_bytes());
+                    let exact_below = log.map_or(0, |log| standings.exact_below(id, *log));
+                    self.enter_room(None, index, room, subscription, replay, exact_below);
                 }
                 _ => {
                     self.keep_subscription(index, subscription);

@@ -147,7 +147,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
-                self.enter_room(Some(pending), index, room, subscription, replay);
+                self.enter_room(Some(pending), index, room, subscription, replay, 0);
                 Ok(())
             }
             _ => {

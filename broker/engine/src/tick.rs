@@ -10,6 +10,7 @@ use crate::{
     link::Phase,
     message::Message,
     persist,
+    session::Origin,
     timers::Timer,
 };
 use katydid_mqtt::{reason::ReasonCode, session::Resend};
@@ -288,9 +289,15 @@ impl Engine {
             return;
         }
         for resend in session.outbound.iter() {
-            if let Resend::Publish { id, qos, message } = resend {
+            if let Resend::Publish { id, qos, message } = resend
+                && message.origin != Origin::Record
+            {
                 self.journal.push(persist::put_outbound_at(session.id, id, qos, Some(message)));
             }
+        }
+        // What is in flight has records now: the queue begins behind it.
+        if let Some(queue) = &session.queue {
+            self.journal.push(persist::trim_queue(session.id, queue.first_needed()));
         }
     }
 }

@@ -23,6 +23,18 @@ pub(crate) struct Entering {
     subscription: Subscription,
     /// Whether the member's cursor moves, although it is in the room already.
     moves: bool,
+    /// See [`Member::exact_below`].
+    exact_below: u64,
+}
+
+/// Where a session enters a room.
+struct Entry {
+    start: u64,
+    next: u64,
+    moves: bool,
+    /// Whether the session was in the room before the restart.
+    is_restored: bool,
+    exact_below: u64,
 }
 
 impl Engine {
@@ -34,6 +46,7 @@ impl Engine {
         room: &str,
         subscription: Subscription,
         replay: Option<Replay>,
+        exact_below: u64,
     ) {
         let start = match replay {
             None => Start::Live,
@@ -55,8 +68,8 @@ impl Engine {
         let room = self.views[view as usize].name.clone();
         let session = self.sessions.peek(index).map_or(0, |session| session.id);
         let moves = replay.is_some();
-        let ticket =
-            self.entering.insert(Entering { pending, view, index, session, subscription, moves }) as u64;
+        let entering = Entering { pending, view, index, session, subscription, moves, exact_below };
+        let ticket = self.entering.insert(entering) as u64;
         let home = home(&room, self.shards);
         if home == self.shard {
             self.enter_at_home(home, &room, start, ticket);
@@ -68,14 +81,16 @@ impl Engine {
     /// The room's home has answered.
     pub(crate) fn on_entered(&mut self, ticket: u64, log: u64, start: u64, next: u64) {
         let Some(entering) = self.entering.try_remove(ticket as usize) else { return };
-        let Entering { pending, view: view_index, index, session, subscription, moves } = entering;
+        let Entering { pending, view: view_index, index, session, subscription, moves, exact_below } =
+            entering;
+        let is_restored = pending.is_none();
         let view = &mut self.views[view_index as usize];
         view.pending -= 1;
         view.log = log;
         view.next = view.next.max(next);
         if self.sessions.peek(index).is_some_and(|known| known.id == session) {
             self.keep_subscription(index, subscription);
-            self.join(view_index, index, start, next, moves);
+            self.join(view_index, index, Entry { start, next, moves, is_restored, exact_below });
             self.refresh_members(index);
             self.save_position(index, view_index);
             self.sessions.mark_ready(index);
@@ -87,7 +102,10 @@ impl Engine {
         }
     }
 
-    fn join(&mut self, view_index: u32, index: u32, start: u64, next: u64, moves: bool) {
+    fn join(&mut self, view_index: u32, index: u32, entry: Entry) {
+        let Entry { start, next, moves, is_restored, exact_below } = entry;
+        // What was said while the broker was down or the session away is new to it: no RETAIN on it.
+        let replay_below = if is_restored { 0 } else { next };
         let Some(session) = self.sessions.by_index(index) else { return };
         let is_resting = session.link.is_none();
         let view = &mut self.views[view_index as usize];
@@ -95,15 +113,21 @@ impl Engine {
         if let Some(member) = known.and_then(|place| view.members.get_mut(place.member as usize)) {
             if moves {
                 member.cursor = start;
-                member.replay_below = next;
+                member.replay_below = replay_below;
                 member.page = VecDeque::new();
+                member.exact_below = exact_below;
+                if session.is_persistent() && !is_restored {
+                    // It asks for what it had before.
+                    self.journal.push(persist::delete_exact(session.id, view.log));
+                }
             }
             return;
         }
         let member = view.members.insert(Member {
             session: index,
             cursor: start,
-            replay_below: next,
+            replay_below,
+            exact_below,
             filters: Vec::new(),
             simple: None,
             is_resting,
@@ -136,8 +160,9 @@ impl Engine {
         if let Some(session) = self.sessions.by_index(index) {
             session.rooms.retain(|known| known.view != place.view);
             if session.is_persistent() {
-                let room = &self.views[place.view as usize].name;
-                self.journal.push(persist::delete_position(session.id, room));
+                let view = &self.views[place.view as usize];
+                self.journal.push(persist::delete_position(session.id, &view.name));
+                self.journal.push(persist::delete_exact(session.id, view.log));
             }
         }
         self.views[place.view as usize].members.try_remove(place.member as usize);
@@ -218,7 +243,9 @@ impl Engine {
             } if *log == view.log => Some(*seq),
             _ => None,
         });
-        let position = in_flight.min().map_or(member.cursor, |seq| seq.min(member.cursor));
+        // On the way down all that is in flight gets a record.
+        let in_flight = if self.is_going_down { None } else { in_flight.min() };
+        let position = in_flight.map_or(member.cursor, |seq| seq.min(member.cursor));
         self.journal.push(persist::put_position(session.id, &view.name, position));
     }
 

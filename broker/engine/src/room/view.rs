@@ -34,6 +34,8 @@ pub(crate) struct Member {
     pub(crate) cursor: u64,
     /// Entries below this are replay, and bear RETAIN.
     pub(crate) replay_below: u64,
+    /// Entries below this that are delivered with QoS 2 were handed out before the restart, whatever the cursor says.
+    pub(crate) exact_below: u64,
     pub(crate) filters: Vec<Within>,
     /// What a run needs to know, where one filter wants everything or every message.
     pub(crate) simple: Option<(QoS, bool)>,
@@ -201,7 +203,7 @@ impl Engine {
         member.is_reading = true;
         let (room, from, session) = (view.name.clone(), member.cursor, member.session);
         let id = self.sessions.peek(session).map_or(0, |session| session.id);
-        let ticket = self.reads.insert((index, key, id)) as u64;
+        let ticket = self.reads.insert((index, key, id, from)) as u64;
         let home = crate::crossing::home(&room, self.shards);
         if home == self.shard {
             self.read_at_home(home, &room, from, ticket);
@@ -212,7 +214,7 @@ impl Engine {
 
     /// A page of history for a member who is behind.
     pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64) {
-        let Some((index, key, id)) = self.reads.try_remove(ticket as usize) else { return };
+        let Some((index, key, id, from)) = self.reads.try_remove(ticket as usize) else { return };
         let Some(view) = self.views.get_mut(index as usize) else { return };
         let Some(member) = view.members.get_mut(key as usize) else { return };
         let session = member.session;
@@ -220,11 +222,13 @@ impl Engine {
             return;
         }
         member.is_reading = false;
-        let cursor = member.cursor;
-        member.page = entries.into_iter().filter(|entry| entry.seq >= cursor).collect();
-        member.page_next = next;
-        if member.page.is_empty() {
-            member.cursor = member.cursor.max(next);
+        // Meanwhile a SUBSCRIBE may have moved the cursor: then the page is not the one that comes next.
+        if member.cursor == from {
+            member.page = entries.into();
+            member.page_next = next;
+            if member.page.is_empty() {
+                member.cursor = member.cursor.max(next);
+            }
         }
         self.sessions.mark_ready(session);
     }
@@ -255,6 +259,7 @@ fn vacant() -> Member {
         session: u32::MAX,
         cursor: 0,
         replay_below: 0,
+        exact_below: 0,
         filters: Vec::new(),
         simple: None,
         is_resting: true,
@@ -304,7 +309,9 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
         } else {
             grant(delivering, member.session, &member.filters, &entry)
         };
-        if let Some((granted, ids)) = granted {
+        let was_sent =
+            |granted: QoS| entry.seq < member.exact_below && granted.min(entry.qos) == QoS::ExactlyOnce;
+        if let Some((granted, ids)) = granted.filter(|(granted, _)| !was_sent(*granted)) {
             let retain = entry.seq < member.replay_below;
             let qos = granted.min(entry.qos);
             let origin = Origin::Room(view.log, entry.seq);
