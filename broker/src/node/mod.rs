@@ -47,6 +47,9 @@ use crate::config::{Config, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How often every inbox is emptied before the shards stop: a shard answers before it hands out what it took, a message
+/// takes two steps at most, and an answer may be left over from before.
+const SHUTDOWN_ROUNDS: usize = 4;
 /// Shards at most: an engine keeps a set of them in 64 bits.
 const SHARDS: usize = 64;
 /// What a process that panicked exits with.
@@ -329,9 +332,29 @@ impl Broker {
                 }
             }
         }
-        // Only now: what one shard hands out may be for another one to store.
+        // What one shard hands out is for another one, and leads to more: a will goes to its topic's shard, and from
+        // there to those of its subscribers.
+        for _ in 0..SHUTDOWN_ROUNDS {
+            self.go_round(deadline).await?;
+        }
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Stop);
+        }
+        Ok(())
+    }
+
+    /// Waits until every shard has taken what was in its inbox.
+    async fn go_round(&mut self, deadline: Instant) -> Result<(), Failure> {
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Report);
+        }
+        let mut waiting = vec![true; self.shards.len()];
+        while waiting.contains(&true) {
+            match timeout_at(deadline, self.notices.recv()).await {
+                Ok(Some(Notice::Counted { shard, .. })) => waiting[shard] = false,
+                Ok(notice) => self.take_notice(notice)?,
+                Err(_) => return Ok(()),
+            }
         }
         Ok(())
     }
