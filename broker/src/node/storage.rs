@@ -14,7 +14,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -30,6 +30,12 @@ const SPACES: std::ops::RangeInclusive<u8> = 0..=15;
 const READERS: usize = 2;
 /// Steps that are gathered into one commit at most, so that its memory and its time stay bounded.
 const GROUP_OPS: usize = 65_536;
+
+/// Publishers who were told of a commit have their next message here soon. Where others wait already, so much of the
+/// newest commit's time is given to them: otherwise two halves of the publishers take turns, and each sync serves one.
+const LINGER: u32 = 8;
+/// The longest time that is given.
+const LINGER_MOST: Duration = Duration::from_millis(2);
 
 /// A commit of one shard.
 #[derive(Debug)]
@@ -236,21 +242,33 @@ impl Group {
 
 impl Writer {
     fn run(self, queued: &Receiver<Commit>) -> Result<(), StoreError> {
-        while let Ok(first) = queued.recv() {
+        let mut took = Duration::ZERO;
+        loop {
+            let (first, was_queued) = match queued.try_recv() {
+                Ok(first) => (first, true),
+                Err(TryRecvError::Empty) => match queued.recv() {
+                    Ok(first) => (first, false),
+                    Err(_) => return Ok(()),
+                },
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            };
             let mut group = Group { newest: vec![None; self.inboxes.len()], ..Group::default() };
             group.add(first);
-            self.gather(queued, &mut group);
+            let linger = if was_queued { (took / LINGER).min(LINGER_MOST) } else { Duration::ZERO };
+            self.gather(queued, &mut group, linger);
+            let begun = Instant::now();
             self.commit(group)?;
+            took = begun.elapsed();
         }
-        Ok(())
     }
 
-    /// Adds what has queued; waits for more as long as nobody waits for what is there.
-    fn gather(&self, queued: &Receiver<Commit>, group: &mut Group) {
-        let deadline = Instant::now() + self.lazy_commit;
+    /// Adds what has queued, and what comes within `linger`; waits for more as long as nobody waits for what is there.
+    fn gather(&self, queued: &Receiver<Commit>, group: &mut Group, linger: Duration) {
+        let now = Instant::now();
+        let (deadline, lazy_deadline) = (now + linger, now + self.lazy_commit);
         while !group.is_full() {
-            let wait = if group.urgent { Duration::ZERO } else { deadline.duration_since(Instant::now()) };
-            match queued.recv_timeout(wait) {
+            let until = if group.urgent { deadline } else { lazy_deadline };
+            match queued.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(commit) => group.add(commit),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
             }
