@@ -10,4 +10,15 @@ mod harness;
 
 mod group_commit;
 mod kill;
+mod member;
 mod planned;
+mod publisher;
+
+/// The number of a room's message, from the user properties of its PUBLISH or its acknowledgement.
+fn number(properties: &[harness::property::Property]) -> Option<u64> {
+    use harness::property::{USER_PROPERTY, Value, all};
+    all(properties, USER_PROPERTY).into_iter().find_map(|pair| match pair {
+        Value::Pair(name, value) if name == "seq" => value.parse().ok(),
+        _ => None,
+    })
+}

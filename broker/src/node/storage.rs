@@ -31,11 +31,12 @@ const READERS: usize = 2;
 /// Steps that are gathered into one commit at most, so that its memory and its time stay bounded.
 const GROUP_OPS: usize = 65_536;
 
-/// Publishers who were told of a commit have their next message here soon. Where others wait already, so much of the
-/// newest commit's time is given to them: otherwise two halves of the publishers take turns, and each sync serves one.
-const LINGER: u32 = 8;
+/// Publishers who were told of a commit have their next message here soon. So a group is expected to be as large as
+/// the one before together with what had queued behind it, and this part of the time that the last commit took is given
+/// to it: otherwise the first to come would have a sync for itself, or two halves of the publishers take turns.
+const LINGER: u32 = 4;
 /// The longest time that is given.
-const LINGER_MOST: Duration = Duration::from_millis(2);
+const LINGER_MOST: Duration = Duration::from_millis(10);
 
 /// A commit of one shard.
 #[derive(Debug)]
@@ -242,7 +243,7 @@ impl Group {
 
 impl Writer {
     fn run(self, queued: &Receiver<Commit>) -> Result<(), StoreError> {
-        let mut took = Duration::ZERO;
+        let (mut took, mut steps) = (Duration::ZERO, 0);
         loop {
             let (first, was_queued) = match queued.try_recv() {
                 Ok(first) => (first, true),
@@ -254,21 +255,28 @@ impl Writer {
             };
             let mut group = Group { newest: vec![None; self.inboxes.len()], ..Group::default() };
             group.add(first);
-            let linger = if was_queued { (took / LINGER).min(LINGER_MOST) } else { Duration::ZERO };
-            self.gather(queued, &mut group, linger);
+            while let (false, Ok(commit)) = (group.is_full(), queued.try_recv()) {
+                group.add(commit);
+            }
+            let expected = steps + if was_queued { group.ops.len() } else { 0 };
+            self.gather(queued, &mut group, expected, (took / LINGER).min(LINGER_MOST));
+            steps = group.ops.len();
             let begun = Instant::now();
             self.commit(group)?;
             took = begun.elapsed();
         }
     }
 
-    /// Adds what has queued, and what comes within `linger`; waits for more as long as nobody waits for what is there.
-    fn gather(&self, queued: &Receiver<Commit>, group: &mut Group, linger: Duration) {
+    /// Waits for what is expected, for `linger` at most; and for more as long as nobody waits for what is there.
+    fn gather(&self, queued: &Receiver<Commit>, group: &mut Group, expected: usize, linger: Duration) {
         let now = Instant::now();
-        let (deadline, lazy_deadline) = (now + linger, now + self.lazy_commit);
         while !group.is_full() {
-            let until = if group.urgent { deadline } else { lazy_deadline };
-            match queued.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            let patience = match group.urgent {
+                false => self.lazy_commit,
+                true if group.ops.len() < expected => linger,
+                true => return,
+            };
+            match queued.recv_timeout((now + patience).saturating_duration_since(Instant::now())) {
                 Ok(commit) => group.add(commit),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
             }
