@@ -4,7 +4,7 @@
 //! what was acknowledged and send the rest again later, as MQTT has it. A member with a lasting session takes what
 //! comes, another one sleeps all the time. After each restart the history and the retained messages are compared with
 //! what was acknowledged, and at the end the two members with the history. Each load and each moment follows from a
-//! seed that is printed; `KATYDID_KILLS` says how many kills there are, `KATYDID_SEED` where they begin.
+//! seed that is printed; `KILL_COUNT` says how many kills there are, `KILL_SEED` where they begin.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -214,9 +214,9 @@ fn compare_member(member: &Member, histories: &Histories, publishers: &[Publishe
 
 #[test]
 fn a_broker_that_is_killed_again_and_again_loses_and_doubles_nothing() {
-    let kills = setting("KATYDID_KILLS", 50);
-    let seed = setting("KATYDID_SEED", 0x5EED);
-    println!("KATYDID_SEED={seed} KATYDID_KILLS={kills}");
+    let kills = setting("KILL_COUNT", 50);
+    let seed = setting("KILL_SEED", 0x5EED);
+    println!("KILL_SEED={seed} KILL_COUNT={kills}");
     let mut chance = Chance(seed);
     let arguments = &["--threads.shards", "3", "--rooms.tail-size", "8KiB"];
     let mut broker = Broker::with(Settings { arguments, ..Settings::default() });
