@@ -289,6 +289,7 @@ impl Delivering<'_> {
         let queue = session.queue_mut();
         let seq = queue.next_seq;
         queue.next_seq += 1;
+        queue.stored_in = self.journal.pending_number();
         self.journal.push(persist::append_queued(id, seq, message, qos, grant));
         seq
     }

@@ -36,6 +36,10 @@ pub(crate) struct Queue {
     pub(crate) trimmed: u64,
     /// QoS 2 messages below this were handed out before the restart.
     exact_below: u64,
+    /// The commit that the newest stored message is in.
+    pub(crate) stored_in: u64,
+    /// The commit that was durable when the page was asked for.
+    pub(crate) asked_at: u64,
 }
 
 impl Default for Queue {
@@ -49,6 +53,8 @@ impl Default for Queue {
             is_reading: false,
             trimmed: 1,
             exact_below: 0,
+            stored_in: 0,
+            asked_at: 0,
         }
     }
 }
@@ -107,10 +113,14 @@ impl Queue {
         if self.waiting.len() > 64 || self.is_reading { None } else { self.disk_from }
     }
 
-    /// Takes a page that was read; an empty one says that nothing is left on disk.
+    /// Takes a page that was read. An empty one says that nothing is left on disk, unless something was still on its
+    /// way there: then the page is asked for again.
     pub(crate) fn page_in(&mut self, page: Vec<Queued>) {
         self.is_reading = false;
         let Some(last) = page.last().map(|queued| queued.seq) else {
+            if self.stored_in > self.asked_at {
+                return;
+            }
             self.disk_from = None;
             self.disk_bytes = 0;
             return;

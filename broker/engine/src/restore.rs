@@ -10,7 +10,7 @@ use crate::{
     session::Session,
     timers::Timer,
 };
-use katydid_chat::topic::Replay;
+use katydid_chat::topic::{Filter as ChatFilter, Replay};
 use katydid_mqtt::{
     packet::PacketId,
     session::{InFlight, Inbound, Outbound},
@@ -91,6 +91,16 @@ impl Engine {
             }
         }
         self.restore_in_flight(restored, &known);
+        // Before anybody can publish: a home that learned of them later would let messages pass.
+        for (_, _, value) in of(persist::SESSIONS) {
+            let Some(record) = persist::read_session(value) else { continue };
+            let shard = crate::home_shard(&record.client_id, self.shards);
+            for (filter, ..) in &record.subscriptions {
+                if matches!(self.classify_filter(filter), ChatFilter::Plain) {
+                    self.watch_again(shard, filter);
+                }
+            }
+        }
         for (id, index) in known {
             self.restore_subscriptions(id, index, &standings);
         }
@@ -188,13 +198,12 @@ impl Engine {
     }
 
     fn restore_subscriptions(&mut self, id: u64, index: u32, standings: &Standings<'_>) {
-        use katydid_chat::topic::Filter as ChatFilter;
         let Some(session) = self.sessions.by_index(index) else { return };
         let subscriptions = std::mem::take(&mut session.subscriptions);
         for subscription in subscriptions {
             let filter = subscription.filter.clone();
             match self.classify_filter(&filter) {
-                ChatFilter::Plain => self.watch(None, index, subscription, false),
+                ChatFilter::Plain => self.place_again(index, &subscription),
                 ChatFilter::Room { room, .. } => {
                     let position = standings.positions.get(&(id, room.as_bytes())).copied();
                     let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
@@ -213,7 +222,8 @@ impl Engine {
     pub(crate) fn read_queue(&mut self, index: u32, from: u64) {
         let Some(session) = self.sessions.by_index(index) else { return };
         let id = session.id;
-        session.queue_mut().is_reading = true;
+        let queue = session.queue_mut();
+        (queue.is_reading, queue.asked_at) = (true, self.journal.durable());
         let query = ReadQuery::From { seq: from, entries: PAGE_ENTRIES, bytes: PAGE_BYTES };
         self.fetch(persist::queue_log(id), query, Fetch::Queue { index, session: id });
     }

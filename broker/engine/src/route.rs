@@ -23,6 +23,8 @@ pub(crate) struct Parts {
     reply: Reply,
     outcome: Outcome,
     remaining: u32,
+    /// Stored when every part is: a mark that a crash leaves behind without its message would lose the message.
+    mark: Option<Mark>,
 }
 
 impl Engine {
@@ -70,17 +72,17 @@ impl Engine {
         if message.retain {
             self.set_retained(message);
         }
-        if let Some(mark) = mark {
-            self.journal.push(persist::put_inbound(mark));
-        }
         let mut targets = std::mem::take(&mut self.targets);
         self.plain.targets(message.topic(), self.shard, &mut targets);
+        if let (Some(mark), true) = (mark, targets.remote.is_empty()) {
+            self.journal.push(persist::put_inbound(mark));
+        }
         let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
         let outcome = Outcome { reason, numbered: None };
         let part = match reply {
-            Some(reply) if targets.remote.iter().any(|_| true) => {
+            Some(reply) if !targets.remote.is_empty() => {
                 let remaining = targets.remote.len() as u32 + 1;
-                Some(self.parts.insert(Parts { reply, outcome, remaining }) as u64)
+                Some(self.parts.insert(Parts { reply, outcome, remaining, mark }) as u64)
             }
             _ => None,
         };
@@ -137,8 +139,15 @@ impl Engine {
         let Some(parts) = self.parts.get_mut(part as usize) else { return };
         parts.remaining -= 1;
         if parts.remaining == 0 {
-            let parts = self.parts.remove(part as usize);
-            self.finish(Waiter::Publish(parts.reply, parts.outcome));
+            let Parts { reply, outcome, mark, .. } = self.parts.remove(part as usize);
+            let waiter = Waiter::Publish(reply, outcome);
+            if let Some(mark) = mark {
+                self.journal.push(persist::put_inbound(mark));
+                if self.journal.wait(waiter) {
+                    return;
+                }
+            }
+            self.finish(waiter);
         }
     }
 
