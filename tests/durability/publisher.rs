@@ -29,7 +29,7 @@ pub(super) struct Publisher {
     pub(super) index: usize,
     pub(super) said: Vec<Said>,
     /// What is in flight in the order it was said: number of the message, packet identifier, whether PUBREC came.
-    open: Vec<(usize, u16, bool)>,
+    pub(super) open: Vec<(usize, u16, bool)>,
     next_id: u16,
     chance: Chance,
 }
@@ -100,6 +100,8 @@ impl Publisher {
             _ => format!("room/y/msg/user{index}"),
         };
         let qos = 1 + self.chance.below(2) as u8;
+        // A QoS 1 message that is sent again replaces a QoS 2 message that was said after it.
+        let qos = if topic.starts_with("kept/") { 1 + index as u8 % 2 } else { qos };
         self.said.push(Said { topic, qos, is_acknowledged: false, seq: None });
         self.next_id = self.next_id % u16::MAX + 1;
         self.open.push((number, self.next_id, false));
