@@ -230,6 +230,7 @@ impl Engine {
             merged: 0,
             is_ready: false,
             has_moved: false,
+            is_listed: false,
             held_until: 0,
         })
     }

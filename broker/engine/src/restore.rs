@@ -168,6 +168,7 @@ impl Engine {
             merged: 0,
             is_ready: false,
             has_moved: false,
+            is_listed: false,
             held_until: 0,
         });
         if ends_at_ms != 0 {

@@ -105,6 +105,8 @@ pub(crate) struct Session {
     pub(crate) is_ready: bool,
     /// Whether its queue or its positions moved since they were written.
     pub(crate) has_moved: bool,
+    /// Whether its positions are to be written soon.
+    pub(crate) is_listed: bool,
     /// The commit that the identifier of its newest QoS 2 message is in: until it is durable that message is not sent,
     /// and nothing that was said later in a room overtakes it.
     pub(crate) held_until: u64,
@@ -114,6 +116,11 @@ impl Session {
     /// Whether it outlives its connection, so that what waits for it is kept on disk.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry_secs > 0
+    }
+
+    /// Whether its positions are kept and nobody has noted yet that they move.
+    pub(crate) fn wants_listing(&self) -> bool {
+        self.is_persistent() && !self.is_listed
     }
 
     pub(crate) fn queue_mut(&mut self) -> &mut Queue {
