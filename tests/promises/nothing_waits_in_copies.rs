@@ -1,6 +1,8 @@
 //! Nothing waits in copies: what waits for a sleeping member is a position in the room's log. It gets all that it missed,
 //! in order, after a restart and a crash too, and it costs the store nothing while it sleeps.
 
+use std::time::{Duration, Instant};
+
 use super::talk::{New, Old, number, take, texts};
 use crate::harness::{Broker, Connect, RawClient, Settings, V3, V5, Version};
 
@@ -123,6 +125,39 @@ fn what_was_not_acknowledged_comes_again_and_nothing_else() {
     }
     reader.expect_quiet();
     assert_eq!(texts(&first), numbers(0..6));
+}
+
+#[test]
+fn a_crash_does_not_bring_back_what_a_listening_session_heard_long_ago() {
+    let mut broker = Broker::with(Settings { arguments: &["--threads.shards", "3"], ..Settings::default() });
+    let mut ann = broker.connect(&Connect::new(V5, "ann").user("ann"));
+    let mut listeners: Vec<RawClient> = (0..=2)
+        .map(|qos| {
+            let mut listener = broker.connect(&Connect::lasting(V5, &format!("listener{qos}")));
+            listener.subscribe("room/x/msg/+", qos);
+            listener
+        })
+        .collect();
+    let (begun, mut said, mut long_ago) = (Instant::now(), 0, 0);
+    // Positions are written every second: what was said in the first half second is on disk when this ends.
+    while begun.elapsed() < Duration::from_millis(2_600) {
+        ann.publish("room/x/msg/ann", &said.to_string(), 1);
+        listeners.iter_mut().for_each(|listener| drop(listener.expect_and_acknowledge(&said.to_string())));
+        said += 1;
+        if begun.elapsed() < Duration::from_millis(500) {
+            long_ago = said;
+        }
+    }
+    broker.kill();
+    broker.restart();
+    let mut ann = broker.connect(&Connect::new(V5, "ann").user("ann"));
+    ann.publish("room/x/msg/ann", "next", 1);
+    for qos in 0..=2 {
+        let mut listener = wake(&broker, V5, &format!("listener{qos}"));
+        let first = take(&mut listener, 1).remove(0).text();
+        let is_new = first == "next" || first.parse::<usize>().expect("a number") >= long_ago;
+        assert!(is_new, "QoS {qos}: {first} again, of {said}; {long_ago} were said long ago");
+    }
 }
 
 #[test]

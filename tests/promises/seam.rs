@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rumqttc::v5::mqttbytes::v5::{Filter, RetainForwardRule};
 
 use super::talk::{New, Old, number, take, texts, user_property};
-use crate::harness::packet::{RETAIN_IF_NEW, RETAIN_NEVER};
+use crate::harness::packet::{self, Packet, RETAIN_IF_NEW, RETAIN_NEVER};
 use crate::harness::{Broker, Connect, RawClient, Settings, V3, V5, property};
 
 /// A room `x` in which ann has said `0`, `1`, ...
@@ -181,6 +181,32 @@ fn the_past_can_be_longer_than_what_is_in_memory() {
         broker.kill();
         broker.restart();
     }
+}
+
+#[test]
+fn who_asks_again_while_the_past_is_on_its_way_gets_all_of_it_again() {
+    let settings = Settings { arguments: &["--rooms.tail-size", "1KiB"], ..Settings::default() };
+    let broker = Broker::with(settings);
+    room(&broker, 3_000);
+    let mut reader = broker.client(V5, "reader");
+    let filter = [("$since/0/room/x/msg/+", 0)];
+    let asks: Vec<u8> = (1..=5).flat_map(|id| packet::subscribe(V5, id, &filter, &[])).collect();
+    reader.send(&asks);
+    let mut answered = 0;
+    let mut since_answer = Vec::new();
+    while answered < 5 || since_answer.last().is_none_or(|last| last != "2999") {
+        match reader.expect_packet() {
+            Packet::SubAck { codes, .. } => {
+                assert_eq!(codes, [0]);
+                answered += 1;
+                since_answer.clear();
+            }
+            Packet::Publish(publish) => since_answer.push(publish.text()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(since_answer, numbers(0..3_000), "after the last SUBACK");
+    reader.expect_quiet();
 }
 
 #[test]
