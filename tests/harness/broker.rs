@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) websocket: bool,
     /// Further arguments of the command line.
     pub(crate) arguments: &'static [&'static str],
+    /// The longest file that the system lets the first process write, in KiB; writing on fails as on a full disk.
+    pub(crate) file_kib: Option<u32>,
 }
 
 impl Settings {
@@ -172,6 +174,7 @@ impl Broker {
     /// Starts the broker again on the same data; it must have ended.
     pub(crate) fn restart(&mut self) {
         assert!(self.child.try_wait().expect("the broker's status").is_some(), "the broker still runs");
+        self.settings.file_kib = None;
         (self.child, self.address, self.websocket) = launch(&self.folder, &self.settings);
     }
 
@@ -203,7 +206,14 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
         .append(true)
         .open(folder.path().join("log"))
         .expect("the log file is created");
-    let mut command = Command::new(program);
+    let mut command = match settings.file_kib {
+        None => Command::new(program),
+        Some(kib) => {
+            let mut shell = Command::new("bash");
+            shell.args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""]).arg(kib.to_string()).arg(program);
+            shell
+        }
+    };
     command.arg("-c").arg(folder.path().join("katydid.toml"));
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args(settings.arguments);

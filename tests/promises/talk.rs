@@ -128,7 +128,7 @@ impl Old {
 
     fn step(&mut self, what: &str) -> Option<rumqttc::Packet> {
         let event = self.connection.recv_timeout(LIMIT);
-        let event = event.unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}"));
+        let Ok(event) = event else { panic!("waited {LIMIT:?} for {what}") };
         let rumqttc::Event::Incoming(packet) = event.expect("the connection lives") else { return None };
         if let rumqttc::Packet::Publish(publish) = &packet {
             let text = String::from_utf8(publish.payload.to_vec()).expect("text");
@@ -216,7 +216,7 @@ impl New {
 
     fn step(&mut self, what: &str) -> Option<packet5::Packet> {
         let event = self.connection.recv_timeout(LIMIT);
-        let event = event.unwrap_or_else(|_| panic!("waited {LIMIT:?} for {what}"));
+        let Ok(event) = event else { panic!("waited {LIMIT:?} for {what}") };
         let v5::Event::Incoming(packet) = event.expect("the connection lives") else { return None };
         if let packet5::Packet::Publish(publish) = &packet {
             let properties = publish.properties.as_ref().map(|properties| &properties.user_properties[..]);
