@@ -34,6 +34,16 @@ const READERS: usize = 2;
 /// Steps that are gathered into one commit at most, so that its memory and its time stay bounded.
 const GROUP_OPS: usize = 65_536;
 
+/// After a commit that several waited for, the writer pauses for this share of the time that it took, so that groups
+/// stay whole.
+const PAUSE_SHARE: u32 = 3;
+/// It never pauses longer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(2);
+/// Nor where the pause would be shorter than this: on a fast disk it gains nothing.
+const PAUSE_MIN: Duration = Duration::from_micros(200);
+/// Steps of a commit that one message alone makes, at most.
+const ALONE_OPS: usize = 4;
+
 /// A commit of one shard.
 #[derive(Debug)]
 pub(super) struct Commit {
@@ -234,7 +244,20 @@ impl Group {
 impl Writer {
     fn run(self, queued: &CommitReceiver) -> Result<(), StoreError> {
         let mut commits = Vec::new();
-        while queued.take(self.lazy_commit, &mut commits) {
+        let mut took = Duration::ZERO;
+        let mut had_company = false;
+        loop {
+            // Those who were just told answer with their next message. Without this they would find the next sync
+            // begun, by those who came a moment earlier, and two halves would take turns for ever.
+            let pause = took / PAUSE_SHARE;
+            if pause >= PAUSE_MIN && (had_company || queued.has_some()) {
+                thread::sleep(pause.min(PAUSE_MAX));
+            }
+            if !queued.take(self.lazy_commit, &mut commits) {
+                return Ok(());
+            }
+            let began = Instant::now();
+            had_company = commits.iter().map(|commit| commit.ops.len()).sum::<usize>() > ALONE_OPS;
             let mut group = Group { newest: vec![None; self.inboxes.len()], ..Group::default() };
             for commit in commits.drain(..) {
                 group.add(commit);
@@ -246,8 +269,8 @@ impl Writer {
             if group.joined > 0 {
                 self.commit(group)?;
             }
+            took = began.elapsed();
         }
-        Ok(())
     }
 
     fn commit(&self, group: Group) -> Result<(), StoreError> {

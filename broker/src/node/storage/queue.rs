@@ -107,6 +107,11 @@ impl Drop for CommitSender {
 pub(super) struct CommitReceiver(Arc<Shared>);
 
 impl CommitReceiver {
+    /// Whether [`CommitReceiver::take`] would find something at once.
+    pub(super) fn has_some(&self) -> bool {
+        !self.0.lock().commits.is_empty()
+    }
+
     /// Waits for a commit, then, as long as none is urgent, up to `lazy` for others; swaps all into `commits`, which
     /// must be empty. Returns false when there are none and no sender is left.
     pub(super) fn take(&self, lazy: Duration, commits: &mut Vec<Commit>) -> bool {
