@@ -25,9 +25,12 @@ use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
     error::Error,
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
-    panic, process,
+    panic,
+    path::PathBuf,
+    process,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -43,7 +46,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Reloaded};
+use crate::config::{Bind, Config, Listener, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -149,6 +152,8 @@ struct Broker {
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
     store: OpenStore,
+    /// Files to remove at the end.
+    unix_sockets: Vec<PathBuf>,
     verify_refused: Arc<AtomicU64>,
     statistics: Statistics,
     /// The counters that shards have reported since they were asked.
@@ -215,6 +220,7 @@ impl Broker {
             verifiers,
             storage,
             store,
+            unix_sockets: unix_sockets(&config.listeners),
             verify_refused: verify_link.refused_counter(),
             statistics: Statistics::default(),
             reported: vec![None; shards],
@@ -367,8 +373,20 @@ impl Broker {
         }
         self.storage.finish();
         drop(self.store);
+        for path in self.unix_sockets {
+            // Somebody else may have removed it.
+            let _ = fs::remove_file(path);
+        }
         info!("everything is on disk");
     }
+}
+
+fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {
+    let path = |listener: &Listener| match &listener.bind {
+        Bind::Unix(path) => Some(path.clone()),
+        Bind::Tcp(_) => None,
+    };
+    listeners.iter().filter_map(path).collect()
 }
 
 /// The longest packet that a listener takes.
