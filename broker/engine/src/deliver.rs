@@ -101,7 +101,7 @@ impl Delivering<'_> {
             return;
         };
         let Some(link) = self.links.by_slot(slot) else { return };
-        let is_open = link.subscribing == 0;
+        let is_open = link.is_open();
         let fits = link.ring.len() < self.settings.limits.ring_bytes;
         match qos {
             QoS::AtMostOnce if !is_open => self.enqueue(index, message, qos, grant),
@@ -128,13 +128,17 @@ impl Delivering<'_> {
         let ring_bytes = self.settings.limits.ring_bytes;
         let Some(link) = self.links.by_slot(slot) else { return false };
         link.is_behind |= link.ring.len() >= ring_bytes;
-        link.subscribing == 0 && link.ring.len() < ring_bytes
+        link.is_open() && link.ring.len() < ring_bytes
     }
 
     /// Sends an entry of a room to a session; `false` when its window is full.
     pub(crate) fn send_entry(&mut self, index: u32, slot: u32, qos: QoS, sent: Sent) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         if session.outbound.is_resuming() {
+            return false;
+        }
+        // What waits for the disk must not be overtaken: a room has one order, whatever the quality of service.
+        if session.held > 0 && qos != QoS::ExactlyOnce {
             return false;
         }
         self.templates.reset();
@@ -231,6 +235,7 @@ impl Delivering<'_> {
         let Some(link) = self.links.by_slot(slot) else { return };
         if let Some(record) = record {
             let conn = link.conn;
+            session.held += 1;
             self.journal.push(persist::put_outbound(session, packet_id, Some(&record)));
             self.journal.wait(Waiter::Outbound(index, conn, packet_id));
             return;
@@ -246,28 +251,28 @@ impl Delivering<'_> {
         self.transmit(slot, &message, delivery);
     }
 
-    /// A QoS 2 identifier, or its release, is on disk: the packet leaves, unless the connection changed meanwhile (then
-    /// it has been sent again already).
+    /// A QoS 2 identifier is on disk: the message leaves on the connection that it was meant for.
     pub(crate) fn outbound_durable(&mut self, index: u32, slot: u32, packet_id: PacketId) {
         let Some(session) = self.sessions.by_index(index) else { return };
+        session.held = session.held.saturating_sub(1);
+        let is_last = session.held == 0;
         let Some(link) = self.links.by_slot(slot) else { return };
         let version = link.version;
-        match session.outbound.peek(packet_id) {
-            Some(InFlight::Publish { qos, message }) => {
-                let (qos, sent) = (*qos, message.clone());
-                let delivery = Delivery {
-                    version,
-                    qos,
-                    dup: false,
-                    retain: sent.retain,
-                    packet_id: packet_id.get(),
-                    subscription_ids: sent.ids.as_slice(),
-                };
-                self.templates.reset();
-                self.transmit(slot, &sent.message, delivery);
-            }
-            Some(InFlight::Released) => self.links.send_release(slot, packet_id),
-            None => {}
+        if let Some(InFlight::Publish { qos, message }) = session.outbound.peek(packet_id) {
+            let (qos, sent) = (*qos, message.clone());
+            let delivery = Delivery {
+                version,
+                qos,
+                dup: false,
+                retain: sent.retain,
+                packet_id: packet_id.get(),
+                subscription_ids: sent.ids.as_slice(),
+            };
+            self.templates.reset();
+            self.transmit(slot, &sent.message, delivery);
+        }
+        if is_last {
+            self.sessions.mark_ready(index);
         }
     }
 
@@ -321,7 +326,7 @@ impl Delivering<'_> {
         let ring_bytes = self.settings.limits.ring_bytes;
         loop {
             let Some(link) = self.links.by_slot(slot) else { return (None, None) };
-            if link.subscribing > 0 || link.ring.len() >= ring_bytes {
+            if !link.is_open() || link.ring.len() >= ring_bytes {
                 link.is_behind = true;
                 return (None, None);
             }

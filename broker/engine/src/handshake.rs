@@ -3,6 +3,7 @@
 use crate::{
     Engine,
     io::{ConnId, Input, Output},
+    journal::Waiter,
     link::{OwnAliases, Phase},
     persist,
     session::{Key, Session},
@@ -187,6 +188,7 @@ impl Engine {
         session.expiry_secs = expiry_secs;
         session.outbound.set_window(window);
         session.outbound.resume();
+        session.held = 0;
         session.inbound.reconnect();
         let publisher = session.id;
         if session.ends_at_ms != 0 {
@@ -205,9 +207,18 @@ impl Engine {
         self.save_session(index);
         self.send_connack(slot, &request, session_present, expiry_secs);
         if session_present {
+            self.wait_to_resume(index, slot);
             self.wake_places(index);
             self.sessions.mark_ready(index);
         }
+    }
+
+    /// What was in flight is sent again when its identifiers and releases are on disk, as the first time.
+    fn wait_to_resume(&mut self, index: u32, slot: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let waits = session.is_persistent() && session.outbound.in_flight() > 0;
+        link.is_resuming = waits && self.journal.wait(Waiter::Resume(index, link.conn));
     }
 
     fn create_session(&mut self, request: &Request, window: u16) -> u32 {
@@ -230,6 +241,7 @@ impl Engine {
             merged: 0,
             is_ready: false,
             has_moved: false,
+            held: 0,
         })
     }
 

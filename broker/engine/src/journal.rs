@@ -22,8 +22,12 @@ pub(crate) enum Waiter {
     Subscribe(u64),
     /// The oldest lease that was asked for.
     Lease,
-    /// A QoS 2 message to a session on a connection: it may be sent, or released.
+    /// A QoS 2 message to a session on a connection: it may be sent.
     Outbound(u32, ConnId, PacketId),
+    /// The same message was received: it may be released.
+    Release(u32, ConnId, PacketId),
+    /// What was in flight to a session that is back on this connection: it may be sent again.
+    Resume(u32, ConnId),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId),
 }

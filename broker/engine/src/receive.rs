@@ -194,7 +194,7 @@ impl Engine {
                 if is_kept {
                     // PUBREL leaves when its state is on disk, so that a crash cannot send the message again.
                     self.journal.push(persist::put_outbound(session, id, None));
-                    self.journal.wait(Waiter::Outbound(index, conn, id));
+                    self.journal.wait(Waiter::Release(index, conn, id));
                 } else {
                     self.links.send_release(conn.slot, id);
                 }

@@ -117,6 +117,7 @@ impl Engine {
             merged: 0,
             is_ready: false,
             has_moved: false,
+            held: 0,
         });
         if ends_at_ms != 0 {
             self.timers.set(ends_at_ms, Timer::Expiry(index));

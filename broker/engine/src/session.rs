@@ -103,6 +103,8 @@ pub(crate) struct Session {
     pub(crate) is_ready: bool,
     /// Whether its queue or its positions moved since they were written.
     pub(crate) has_moved: bool,
+    /// QoS 2 messages to this connection that wait until their identifiers are on disk.
+    pub(crate) held: u32,
 }
 
 impl Session {

@@ -89,14 +89,30 @@ impl Engine {
             Waiter::Subscribe(pending) => self.answer_subscribe(pending),
             Waiter::Lease => self.lease_durable(),
             Waiter::Outbound(index, conn, packet_id) => {
-                let lives = self.sessions.peek(index).is_some_and(|session| session.link == Some(conn.slot));
-                if lives && self.links.by_conn(conn).is_some() {
+                if self.is_on(index, conn) {
                     let (_, mut delivering) = self.delivering();
                     delivering.outbound_durable(index, conn.slot, packet_id);
                 }
             }
+            Waiter::Release(index, conn, packet_id) => {
+                if self.is_on(index, conn) {
+                    self.links.send_release(conn.slot, packet_id);
+                }
+            }
+            Waiter::Resume(index, conn) => {
+                if let (true, Some(link)) = (self.is_on(index, conn), self.links.by_conn(conn)) {
+                    link.is_resuming = false;
+                    self.sessions.mark_ready(index);
+                }
+            }
             Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
         }
+    }
+
+    /// Whether a session still is on the connection it was on.
+    fn is_on(&mut self, index: u32, conn: ConnId) -> bool {
+        let is_on = self.sessions.peek(index).is_some_and(|session| session.link == Some(conn.slot));
+        is_on && self.links.by_conn(conn).is_some()
     }
 
     fn fire_timers(&mut self) {

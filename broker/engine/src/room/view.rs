@@ -348,7 +348,7 @@ impl Runs<'_> {
         let Some(session) = delivering.sessions.by_index(member.session) else { return false };
         let Some(slot) = session.link else { return false };
         let keeps_exactly_once = qos == QoS::ExactlyOnce && session.is_persistent();
-        if keeps_exactly_once || !delivering.settings.access.is_open() {
+        if keeps_exactly_once || session.held > 0 || !delivering.settings.access.is_open() {
             return false;
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };
@@ -357,7 +357,7 @@ impl Runs<'_> {
         }
         let kind = Kind { version: link.version, qos, events };
         let (packet_bytes, waiting, is_open) =
-            (link.packet_bytes as usize, link.ring.len(), link.subscribing == 0);
+            (link.packet_bytes as usize, link.ring.len(), link.is_open());
         let known =
             self.runs.iter().position(|run| run.as_ref().map_or_else(|kind| *kind, |run| run.kind) == kind);
         let at = known.unwrap_or_else(|| {

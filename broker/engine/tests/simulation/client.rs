@@ -432,6 +432,7 @@ impl Client {
     /// Its connection is gone.
     pub(crate) fn lost(&mut self, model: &mut Model) {
         let was_online = self.is_online();
+        let was_connecting = matches!(self.phase, Phase::Connecting(_));
         self.phase = Phase::Offline;
         self.owed.clear();
         self.open.clear();
@@ -452,7 +453,12 @@ impl Client {
                 (true, false) => Fate::Delayed(None),
             };
         }
-        if self.expiry_secs == 0 {
+        if was_connecting {
+            // Nobody knows whether the CONNECT was taken in.
+            if self.expiry_secs > 0 || self.life != Life::None {
+                self.life = Life::Maybe;
+            }
+        } else if self.expiry_secs == 0 {
             self.life = Life::None;
             self.ended_step = model.step;
         }

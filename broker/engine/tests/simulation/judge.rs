@@ -229,7 +229,13 @@ impl World {
                 .map(|(id, said)| (id, said.is_acked, said.is_empty))
                 .collect();
             let last = said.iter().rposition(|(_, is_acked, _)| *is_acked);
-            let may_be = &said[last.unwrap_or(0)..];
+            // A QoS 1 message that was sent again may have come after what followed it.
+            let mut may_be = said[last.unwrap_or(0)..].to_vec();
+            let again = said.iter().filter(|(id, ..)| {
+                let said = &self.model.said[*id as usize];
+                said.qos == 1 && said.transmissions > 1
+            });
+            may_be.extend(again);
             let may_be_none = last.is_none() || may_be.iter().any(|(_, _, is_empty)| *is_empty);
             let got: Vec<MessageId> = said
                 .iter()
@@ -321,8 +327,11 @@ impl Member {
             Seen::Connected => self.last = None,
             Seen::Message { .. } if self.start.is_none() => {}
             Seen::Message { message, seq, qos, is_again } => {
-                let only = numbers.get(message).filter(|numbers| numbers.len() == 1).map(|numbers| numbers[0]);
+                let all = numbers.get(message).map_or(&[][..], Vec::as_slice);
+                let only = (all.len() == 1).then(|| all[0]);
                 let Some(seq) = seq.or(only) else {
+                    // 3.1.1 clients see no numbers, and it has several.
+                    self.seen.extend(all);
                     self.last = None;
                     return None;
                 };
