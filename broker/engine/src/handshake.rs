@@ -233,6 +233,7 @@ impl Engine {
             ends_at_ms: 0,
             outbound: Outbound::new(window),
             inbound: Inbound::new(),
+            arriving: Vec::new(),
             subscriptions: Vec::new(),
             queue: None,
             rooms: Vec::new(),

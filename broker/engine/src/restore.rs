@@ -105,6 +105,7 @@ impl Engine {
             ends_at_ms,
             outbound: Outbound::new(self.settings.limits.inflight),
             inbound: Inbound::new(),
+            arriving: Vec::new(),
             subscriptions: record
                 .subscriptions
                 .into_iter()

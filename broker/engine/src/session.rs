@@ -3,10 +3,10 @@
 //! Invariant: a session is in the table exactly as long as it is connected or has not expired, and its index is not
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
-use crate::{message::Shared, queue::Queue, will::DelayedWill};
+use crate::{acks::AckToken, message::Shared, queue::Queue, will::DelayedWill};
 use foldhash::fast::FixedState;
 use katydid_mqtt::{
-    packet::SubscribeOptions,
+    packet::{PacketId, SubscribeOptions},
     session::{Inbound, Outbound},
 };
 use slab::Slab;
@@ -69,6 +69,16 @@ pub(crate) struct Subscription {
     pub(crate) id: u32,
 }
 
+/// A QoS 2 message from the client whose outcome is not known yet; it may be sent again meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arriving {
+    pub(crate) packet_id: PacketId,
+    /// The acknowledgement that its first PUBLISH is owed.
+    pub(crate) first: AckToken,
+    /// The one that its last PUBLISH is owed, on a later connection.
+    pub(crate) again: Option<AckToken>,
+}
+
 /// A session's place in a room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -93,6 +103,7 @@ pub(crate) struct Session {
     pub(crate) ends_at_ms: u64,
     pub(crate) outbound: Outbound<Sent>,
     pub(crate) inbound: Inbound,
+    pub(crate) arriving: Vec<Arriving>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) rooms: Vec<Place>,
