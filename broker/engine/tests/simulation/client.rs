@@ -141,6 +141,7 @@ pub(crate) struct Client {
     pub(crate) is_slow: bool,
     /// Since when it may not read `secret/#`.
     pub(crate) denied_step: Option<u64>,
+    pub(crate) has_forgotten: bool,
     next_id: u16,
 }
 
@@ -178,6 +179,7 @@ impl Client {
             will: None,
             is_slow: false,
             denied_step: None,
+            has_forgotten: false,
             next_id: 1,
         }
     }
@@ -219,6 +221,11 @@ impl Client {
         self.is_clean = if keeps { random.chance(4) && self.kind == Kind::Fickle } else { random.chance(70) };
         if self.version == Version::V4 {
             self.is_clean = !keeps;
+        }
+        // A client that has forgotten its session asks for a new one, unless there is none for certain.
+        self.is_clean |= self.has_forgotten && self.life == Life::Maybe;
+        if self.is_clean {
+            self.forget(model);
         }
         self.expiry_secs = if keeps { 3600 } else { 0 };
         self.receive_maximum = match self.version {
@@ -461,7 +468,19 @@ impl Client {
         } else if self.expiry_secs == 0 {
             self.life = Life::None;
             self.ended_step = model.step;
+            self.forget(model);
         }
+    }
+
+    /// Nothing of the session is left on this side.
+    pub(crate) fn forget(&mut self, model: &mut Model) {
+        self.has_forgotten = true;
+        self.epoch = model.serial();
+        self.out.clear();
+        self.unreleased.clear();
+        self.subs.clear();
+        self.ever.clear();
+        self.rooms.clear();
     }
 
     /// The broker crashed. `settled_step` is the last step in which nothing waited for anything.

@@ -1,11 +1,9 @@
 //! The disk of a simulated broker: one writer takes the commits of all shards in the order of their arrival; a commit is
 //! durable when the writer has synced it, and only that survives a crash. Reads see what is durable.
 
-use katydid_engine::{ReadQuery, Restored};
-use katydid_store::{LogId, MemoryStore, Op, Space, Store};
+use katydid_engine::{ReadQuery, Restored, persist};
+use katydid_store::{Limit, LogId, MemoryStore, Op, Space, Store};
 use std::{collections::VecDeque, sync::Arc};
-
-use katydid_store::Limit;
 
 /// Logs with this bit are queues of sessions, the others are rooms: for the model to know where a message was kept.
 pub(crate) const QUEUE_BIT: u64 = 1 << 63;
@@ -76,8 +74,11 @@ impl Disk {
         Restored { records, logs: self.store.logs().expect("the memory store reads") }
     }
 
-    /// How many records a namespace has.
-    pub(crate) fn count(&self, space: Space) -> usize {
-        self.store.scan(space).map_or(0, |records| records.len())
+    /// How many records of a namespace belong to sessions that exist.
+    pub(crate) fn records_of_sessions(&self, space: Space) -> usize {
+        let scan = |space| self.store.scan(space).expect("the memory store reads");
+        let sessions: Vec<_> = scan(persist::SESSIONS).into_iter().map(|(key, _)| key).collect();
+        let belongs = |key: &[u8]| sessions.iter().any(|session| key.starts_with(session));
+        scan(space).iter().filter(|(key, _)| belongs(key)).count()
     }
 }

@@ -159,7 +159,7 @@ impl World {
             }
         }
         for (space, what) in [(persist::INBOUND, "inbound"), (persist::OUTBOUND, "outbound")] {
-            if self.disk.count(space) > 0 {
+            if self.disk.records_of_sessions(space) > 0 {
                 self.model.violated(format!("{what} QoS 2 state stays on disk for ever"));
             }
         }
@@ -292,7 +292,7 @@ impl World {
         let it = &self.clients[client];
         let is_in = it.subs.iter().any(|(filter, sub)| sub.is_certain && Model::room_of(filter) == Some(room));
         let Some((since, step)) = member.start.filter(|_| is_in) else { return };
-        let first = since.or(member.seen.first().copied());
+        let first = since.or(member.first);
         let history = self.model.history.get(room).cloned().unwrap_or_default();
         for (seq, message) in history {
             let said = &self.model.said[message as usize];
@@ -310,6 +310,8 @@ struct Member {
     start: Option<(Option<u64>, u64)>,
     seen: BTreeSet<u64>,
     exactly_once: BTreeSet<u64>,
+    /// The first number that came for certain.
+    first: Option<u64>,
     /// The last number on this connection.
     last: Option<u64>,
 }
@@ -335,7 +337,8 @@ impl Member {
                     self.last = None;
                     return None;
                 };
-                let is_new = self.seen.insert(seq);
+                self.seen.insert(seq);
+                self.first.get_or_insert(seq);
                 if *is_again {
                     self.exactly_once.insert(seq);
                     return None;
@@ -353,10 +356,6 @@ impl Member {
                     }
                 }
                 self.last = Some(seq);
-                if !is_new && *qos == 0 {
-                    // A member who came back; its place was not yet on disk.
-                    return None;
-                }
             }
         }
         None

@@ -94,8 +94,10 @@ impl Client {
         }
         self.judge_delayed_wills(present, model);
         if !present {
-            self.begin_session(model);
+            self.forget(model);
+            self.life = Life::Maybe;
         }
+        self.has_forgotten = false;
         let keeps = self.expiry_secs > 0;
         self.life = match (keeps, self.life, present) {
             (true, Life::Lives, true) => Life::Lives,
@@ -109,16 +111,6 @@ impl Client {
             will.fate = Fate::Armed;
         }
         self.resend(model);
-    }
-
-    fn begin_session(&mut self, model: &mut Model) {
-        self.epoch = model.serial();
-        self.out.clear();
-        self.unreleased.clear();
-        self.subs.clear();
-        self.ever.clear();
-        self.rooms.clear();
-        self.life = Life::Maybe;
     }
 
     /// A will that waited for its delay is taken back by a session that goes on, and published by one that ends.
