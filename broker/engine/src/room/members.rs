@@ -72,7 +72,7 @@ impl Engine {
         let view = &mut self.views[view_index as usize];
         view.pending -= 1;
         view.log = log;
-        view.next = view.next.max(next);
+        view.continue_at(next);
         if self.sessions.peek(index).is_some_and(|known| known.id == session) {
             self.keep_subscription(index, subscription);
             self.join(view_index, index, start, next, moves);

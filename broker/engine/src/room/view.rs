@@ -97,6 +97,17 @@ impl View {
         member.page.is_empty() && member.cursor < self.tail_first()
     }
 
+    /// The home says which number comes next. Where entries are missing before it, the shard was not told of them: what
+    /// it has is left over from a time before it left the room, and nobody here has to get it.
+    pub(crate) fn continue_at(&mut self, next: u64) {
+        if self.next < next {
+            self.next = next;
+            self.tail = VecDeque::new();
+            self.tail_bytes = 0;
+            self.fresh = 0;
+        }
+    }
+
     /// Gives back the recent entries that everybody here has been sent; who is behind reads them from the home.
     pub(crate) fn forget_tail(&mut self) {
         if self.fresh == 0 {
