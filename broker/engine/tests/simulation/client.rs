@@ -61,6 +61,8 @@ pub(crate) struct Out {
 pub(crate) struct Sub {
     pub(crate) serial: u32,
     pub(crate) qos: u8,
+    /// The lowest QoS that it ever had.
+    pub(crate) lowest: u8,
     /// SUBACK came, and nothing was asked since.
     pub(crate) is_certain: bool,
 }
@@ -370,8 +372,14 @@ impl Client {
         let packet_id = self.free_id();
         let is_known = self.subs.get(filter).is_some_and(|sub| sub.is_certain);
         let serial = model.serial();
-        let sub = self.subs.entry(filter.to_owned()).or_insert(Sub { serial, qos, is_certain: false });
+        let sub = self.subs.entry(filter.to_owned()).or_insert(Sub {
+            serial,
+            qos,
+            lowest: qos,
+            is_certain: false,
+        });
         sub.qos = sub.qos.min(qos);
+        sub.lowest = sub.lowest.min(qos);
         self.ever.insert(filter.to_owned());
         let since = replay.and_then(|(word, from)| (word == "since").then_some(from));
         let replays = replay.is_some() || !is_known;

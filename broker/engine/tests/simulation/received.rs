@@ -175,14 +175,20 @@ impl Client {
         let Some(asked) = self.asked.remove(&suback.packet_id.get()) else {
             return model.violated(format!("client {number} got a SUBACK that it never asked for"));
         };
+        let is_denied = asked.filter.starts_with("secret") && suback.codes[0] >= 0x80;
+        if is_denied {
+            self.subs.remove(&asked.filter);
+            return;
+        }
         if suback.codes != [asked.qos] {
             return model.violated(format!("client {number}: {} was answered with {:?}", asked.filter, suback.codes));
         }
         model.note(|| format!("client {number} is subscribed to {}", asked.filter));
         let serial = model.serial();
-        let sub = self.subs.entry(asked.filter.clone()).or_insert(Sub { serial, qos: asked.qos, is_certain: true });
+        let new = Sub { serial, qos: asked.qos, lowest: asked.qos, is_certain: true };
+        let sub = self.subs.entry(asked.filter.clone()).or_insert(new.clone());
         if !sub.is_certain {
-            *sub = Sub { serial, qos: asked.qos, is_certain: true };
+            *sub = Sub { lowest: sub.lowest, ..new };
         }
         sub.qos = asked.qos;
         if self.expiry_secs > 0 {
