@@ -56,13 +56,7 @@ pub(crate) struct AckQueue {
 
 impl AckQueue {
     /// Opens an acknowledgement whose outcome is not known yet.
-    pub(crate) fn open(
-        &mut self,
-        conn: ConnId,
-        session: u32,
-        packet_id: PacketId,
-        is_rec: bool,
-    ) -> AckToken {
+    pub(crate) fn open(&mut self, conn: ConnId, session: u32, packet_id: PacketId, is_rec: bool) -> AckToken {
         let index = self.base.wrapping_add(self.pending.len() as u32);
         self.pending.push_back(Pending { packet_id, is_rec, outcome: None });
         AckToken { conn, session, index }

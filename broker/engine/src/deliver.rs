@@ -237,6 +237,7 @@ impl Delivering<'_> {
             let conn = link.conn;
             session.held += 1;
             self.journal.push(persist::put_outbound(session, packet_id, Some(&record)));
+            persist::put_sent(session.id, &record).into_iter().for_each(|op| self.journal.push(op));
             self.journal.wait(Waiter::Outbound(index, conn, packet_id));
             return;
         }

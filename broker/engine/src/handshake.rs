@@ -241,6 +241,7 @@ impl Engine {
             stamp: 0,
             merged: 0,
             is_ready: false,
+            is_on_disk: false,
             has_moved: false,
             held: 0,
         })
@@ -302,7 +303,7 @@ impl Engine {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
         }
         self.links.counters.sessions_now -= 1;
-        if session.is_persistent() {
+        if session.is_on_disk {
             for op in persist::forget_session(&session) {
                 self.journal.push(op);
             }
@@ -311,8 +312,10 @@ impl Engine {
 
     /// Writes a session's record, if the session outlives its connection.
     pub(crate) fn save_session(&mut self, index: u32) {
-        let Some(session) = self.sessions.peek(index) else { return };
-        if session.is_persistent() && self.journal.is_on() {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        // One that was kept and now ends with its connection says so, or a crash would bring it back.
+        session.is_on_disk |= session.is_persistent();
+        if session.is_on_disk && self.journal.is_on() {
             self.journal.push(persist::put_session(session, self.now));
         }
     }

@@ -28,6 +28,8 @@ pub(crate) enum Waiter {
     Release(u32, ConnId, PacketId),
     /// What was in flight to a session that is back on this connection: it may be sent again.
     Resume(u32, ConnId),
+    /// A page of a session's queue: the session's index and identifier, and its first number.
+    Page(u32, u64, u64),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId),
 }

@@ -32,6 +32,8 @@ pub(crate) struct Queue {
     disk_bytes: usize,
     /// Whether a page has been asked for.
     pub(crate) is_reading: bool,
+    /// QoS 2 messages below this were given packet identifiers before a restart.
+    pub(crate) sent_below: u64,
     /// The log has been trimmed below this.
     pub(crate) trimmed: u64,
 }
@@ -45,6 +47,7 @@ impl Default for Queue {
             disk_from: None,
             disk_bytes: 0,
             is_reading: false,
+            sent_below: 0,
             trimmed: 1,
         }
     }
@@ -103,10 +106,11 @@ impl Queue {
         if self.waiting.len() > 64 || self.is_reading { None } else { self.disk_from }
     }
 
-    /// Takes a page that was read; an empty one says that nothing is left on disk.
-    pub(crate) fn page_in(&mut self, page: Vec<Queued>) {
+    /// Takes what of a page still has to be sent, and the last number that was read; without one nothing is left on
+    /// disk.
+    pub(crate) fn page_in(&mut self, page: Vec<Queued>, last: Option<u64>) {
         self.is_reading = false;
-        let Some(last) = page.last().map(|queued| queued.seq) else {
+        let Some(last) = last else {
             self.disk_from = None;
             self.disk_bytes = 0;
             return;

@@ -225,7 +225,7 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.pubcomp(ack.packet_id) {
             Ok(()) => {
-                if session.is_persistent() {
+                if session.is_on_disk {
                     self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
                 }
                 self.sessions.mark_ready(index);
@@ -242,7 +242,7 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         let id = ack.packet_id;
         let reason = if session.inbound.release(id) {
-            if session.is_persistent() && self.journal.is_on() {
+            if session.is_on_disk && self.journal.is_on() {
                 // A client that has its PUBCOMP uses the identifier anew: the old one has to be off the disk by then.
                 self.journal.push(persist::delete_inbound(session.id, id));
                 if self.journal.wait(Waiter::Complete(conn, id)) {
@@ -274,14 +274,7 @@ impl Engine {
                     "session expiry set by DISCONNECT was 0 in CONNECT",
                 ));
             }
-            let was_persistent = session.is_persistent();
             session.expiry_secs = secs.min(longest);
-            if was_persistent && secs == 0 {
-                // From here on nothing of it is kept; what is on disk goes now.
-                for op in persist::forget_session(session) {
-                    self.journal.push(op);
-                }
-            }
         }
         // Only a normal DISCONNECT takes the will away [MQTT-3.14.4-3].
         let publish_will = disconnect.reason != ReasonCode::Success;

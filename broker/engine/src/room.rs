@@ -9,7 +9,7 @@ mod members;
 mod run;
 pub(crate) mod view;
 
-pub(crate) use members::Entering;
+pub(crate) use members::{Cause, Entering};
 
 use katydid_chat::topic::Channel;
 

@@ -112,6 +112,8 @@ pub(crate) struct Session {
     pub(crate) stamp: u32,
     pub(crate) merged: u32,
     pub(crate) is_ready: bool,
+    /// Whether the store has a record of it: then it is forgotten there when it ends, however it ends.
+    pub(crate) is_on_disk: bool,
     /// Whether its queue or its positions moved since they were written.
     pub(crate) has_moved: bool,
     /// QoS 2 messages to this connection that wait until their identifiers are on disk.

@@ -105,6 +105,7 @@ impl Engine {
                     self.sessions.mark_ready(index);
                 }
             }
+            Waiter::Page(index, session, from) => self.fetch_queue(index, session, from),
             Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct Member {
     pub(crate) page: VecDeque<Shared>,
     /// Number after the page.
     pub(crate) page_next: u64,
+    /// QoS 2 messages below this were sent before a restart.
+    pub(crate) sent_below: u64,
 }
 
 /// A room on a shard.
@@ -272,6 +274,7 @@ fn vacant() -> Member {
         is_reading: false,
         page: VecDeque::new(),
         page_next: 0,
+        sent_below: 0,
     }
 }
 
@@ -318,13 +321,16 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
         if let Some((granted, ids)) = granted {
             let retain = entry.seq < member.replay_below;
             let qos = granted.min(entry.qos);
+            let was_sent = qos == QoS::ExactlyOnce && entry.seq < member.sent_below;
             let origin = Origin::Room(view.log, entry.seq);
-            if !delivering.send_entry(
-                member.session,
-                slot,
-                qos,
-                Sent { message: entry.clone(), retain, ids, origin },
-            ) {
+            if !was_sent
+                && !delivering.send_entry(
+                    member.session,
+                    slot,
+                    qos,
+                    Sent { message: entry.clone(), retain, ids, origin },
+                )
+            {
                 return Stop::Blocked;
             }
             if retain {
@@ -367,8 +373,7 @@ impl Runs<'_> {
             return false;
         }
         let kind = Kind { version: link.version, qos, events };
-        let (packet_bytes, waiting, is_open) =
-            (link.packet_bytes as usize, link.ring.len(), link.is_open());
+        let (packet_bytes, waiting, is_open) = (link.packet_bytes as usize, link.ring.len(), link.is_open());
         let known =
             self.runs.iter().position(|run| run.as_ref().map_or_else(|kind| *kind, |run| run.kind) == kind);
         let at = known.unwrap_or_else(|| {

@@ -83,12 +83,20 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone)]
 pub(crate) enum Seen {
     /// A SUBACK after which everything may come again, from this number on, and at which step.
-    Start { since: Option<u64>, step: u64 },
+    Start {
+        since: Option<u64>,
+        step: u64,
+    },
     /// From here on nothing can be said until the next start.
     Unsure,
     /// A new connection of the same session.
     Connected,
-    Message { message: MessageId, seq: Option<u64>, qos: u8, is_again: bool },
+    Message {
+        message: MessageId,
+        seq: Option<u64>,
+        qos: u8,
+        is_again: bool,
+    },
 }
 
 /// How often a message came.
@@ -238,8 +246,7 @@ impl Client {
         let topic = format!("w/{}", self.number);
         let mut will = None;
         if random.chance(50) && self.number != 0 {
-            let delay_secs =
-                if self.version == Version::V5 { random.pick(&[0, 1, 3]) } else { 0 };
+            let delay_secs = if self.version == Version::V5 { random.pick(&[0, 1, 3]) } else { 0 };
             let id = self.say(model, &topic, 1, false, false);
             payload = Model::payload(id, 0);
             model.wills.push(Will { message: id, delay_secs, fate: Fate::Either });
@@ -368,16 +375,18 @@ impl Client {
     }
 
     /// Asks for a filter; `replay` is what follows `$since/` or `$last/`.
-    pub(crate) fn subscribe(&mut self, model: &mut Model, filter: &str, qos: u8, replay: Option<(&str, u64)>) {
+    pub(crate) fn subscribe(
+        &mut self,
+        model: &mut Model,
+        filter: &str,
+        qos: u8,
+        replay: Option<(&str, u64)>,
+    ) {
         let packet_id = self.free_id();
         let is_known = self.subs.get(filter).is_some_and(|sub| sub.is_certain);
         let serial = model.serial();
-        let sub = self.subs.entry(filter.to_owned()).or_insert(Sub {
-            serial,
-            qos,
-            lowest: qos,
-            is_certain: false,
-        });
+        let sub =
+            self.subs.entry(filter.to_owned()).or_insert(Sub { serial, qos, lowest: qos, is_certain: false });
         sub.qos = sub.qos.min(qos);
         sub.lowest = sub.lowest.min(qos);
         self.ever.insert(filter.to_owned());
@@ -418,16 +427,11 @@ impl Client {
         if let Some(room) = Model::room_of(filter) {
             self.rooms.entry(room.to_owned()).or_default().push(Seen::Unsure);
         }
-        let asked = Asked { filter: filter.to_owned(), qos: 0, is_unsubscribe: true, since: None, replays: false };
+        let asked =
+            Asked { filter: filter.to_owned(), qos: 0, is_unsubscribe: true, since: None, replays: false };
         self.asked.insert(packet_id.get(), asked);
-        encode::unsubscribe(
-            &mut self.outbox,
-            self.version,
-            packet_id,
-            UserProperties::default(),
-            [filter],
-        )
-        .expect("an UNSUBSCRIBE");
+        encode::unsubscribe(&mut self.outbox, self.version, packet_id, UserProperties::default(), [filter])
+            .expect("an UNSUBSCRIBE");
         let number = self.number;
         model.note(|| format!("client {number} unsubscribes from {filter}"));
     }
@@ -503,9 +507,10 @@ impl Client {
 
     /// Whether some filter of its own matches a topic now, for certain; which one, with the best QoS.
     pub(crate) fn certain_match(&self, topic: &str) -> Option<(&String, &Sub)> {
-        let own = self.subs.iter().filter(|(filter, sub)| {
-            sub.is_certain && !filter.starts_with('$') && matches(filter, topic)
-        });
+        let own = self
+            .subs
+            .iter()
+            .filter(|(filter, sub)| sub.is_certain && !filter.starts_with('$') && matches(filter, topic));
         own.max_by_key(|(_, sub)| sub.qos)
     }
 }

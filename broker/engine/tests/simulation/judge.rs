@@ -70,7 +70,8 @@ impl World {
 
     fn round(&mut self) -> bool {
         let mut moved = false;
-        let cut: Vec<usize> = self.pipes.iter().filter(|(_, pipe)| pipe.is_cut).map(|(pipe, _)| *pipe).collect();
+        let cut: Vec<usize> =
+            self.pipes.iter().filter(|(_, pipe)| pipe.is_cut).map(|(pipe, _)| *pipe).collect();
         cut.into_iter().for_each(|pipe| self.close(pipe));
         for client in 0..self.clients.len() {
             while !self.clients[client].owed.is_empty() {
@@ -152,10 +153,7 @@ impl World {
                 self.model.violated(format!("client {} is not let in", client.number));
             } else if !client.out.is_empty() || !client.asked.is_empty() {
                 let (out, asked) = (&client.out, &client.asked);
-                self.model.violated(format!(
-                    "client {} waits for ever: {out:?} {asked:?}",
-                    client.number
-                ));
+                self.model.violated(format!("client {} waits for ever: {out:?} {asked:?}", client.number));
             }
         }
         for (space, what) in [(persist::INBOUND, "inbound"), (persist::OUTBOUND, "outbound")] {
@@ -190,9 +188,11 @@ impl World {
                 continue;
             }
             if said.is_acked && times == 0 {
-                self.model.violated(format!("acknowledged means stored: message {id} to {} is gone", said.topic));
+                self.model
+                    .violated(format!("acknowledged means stored: message {id} to {} is gone", said.topic));
             } else if times > said.transmissions as usize || (said.qos == 2 && times > 1) {
-                self.model.violated(format!("message {id} of QoS {} is in the history {times} times", said.qos));
+                self.model
+                    .violated(format!("message {id} of QoS {} is in the history {times} times", said.qos));
             }
         }
     }
@@ -294,7 +294,8 @@ impl World {
         }
         let it = &self.clients[client];
         let of_room = |filter: &str| Model::room_of(filter) == Some(room);
-        let is_in = it.subs.iter().find(|(filter, sub)| sub.is_certain && of_room(filter)).map(|(_, sub)| sub.lowest);
+        let is_in =
+            it.subs.iter().find(|(filter, sub)| sub.is_certain && of_room(filter)).map(|(_, sub)| sub.lowest);
         let Some((since, step)) = member.start.filter(|_| is_in.is_some()) else { return };
         let first = since.or(member.first);
         let history = self.model.history.get(room).cloned().unwrap_or_default();
@@ -304,7 +305,9 @@ impl World {
             let may_be_lost = member.connections > 0 && (said.qos == 0 || is_in == Some(0));
             let is_wanted = (first.is_some_and(|first| seq > first) || said.sent_step > step) && !may_be_lost;
             if is_wanted && takes(client, room, &said.topic) && !member.seen.contains(&seq) {
-                return self.model.violated(format!("client {client} in {room} never got number {seq}, message {message}"));
+                return self.model.violated(format!(
+                    "client {client} in {room} never got number {seq}, message {message}"
+                ));
             }
         }
     }
@@ -363,7 +366,9 @@ impl Member {
                     }
                     let missing = known.range(last + 1..seq).find(|(missed, _)| !self.seen.contains(missed));
                     if let Some((missed, message)) = missing {
-                        return Some(format!("no gap: {seq} came after {last}, without {missed}, message {message}"));
+                        return Some(format!(
+                            "no gap: {seq} came after {last}, without {missed}, message {message}"
+                        ));
                     }
                 }
                 self.last = Some(seq);

@@ -70,6 +70,12 @@ fn the_promises_hold_over_crashes_and_every_order_of_events() {
     let trace = run(*seed, true).err().map(|(_, trace)| trace).unwrap_or_default();
     let shown = if number("TRACE").is_some() { trace.len() } else { LINES_SHOWN };
     let lines = trace[trace.len().saturating_sub(shown)..].join("\n");
-    let all: Vec<String> = failed.iter().take(30).map(|(seed, what)| format!("  SEED={seed}: {what}")).collect();
-    panic!("{} seeds of {} failed; the first is SEED={seed}: {violation}\n{lines}\n{}", failed.len(), to - from, all.join("\n"));
+    let all: Vec<String> =
+        failed.iter().take(30).map(|(seed, what)| format!("  SEED={seed}: {what}")).collect();
+    panic!(
+        "{} seeds of {} failed; the first is SEED={seed}: {violation}\n{lines}\n{}",
+        failed.len(),
+        to - from,
+        all.join("\n")
+    );
 }

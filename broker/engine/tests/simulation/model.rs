@@ -178,7 +178,9 @@ impl Model {
     pub(crate) fn numbered(&mut self, room: &str, seq: u64, id: MessageId) {
         let known = *self.numbers.entry(room.to_owned()).or_default().entry(seq).or_insert(id);
         if known != id {
-            self.violated(format!("one order: number {seq} of {room} was message {known} and is message {id}"));
+            self.violated(format!(
+                "one order: number {seq} of {room} was message {known} and is message {id}"
+            ));
         }
     }
 

@@ -137,13 +137,16 @@ impl Client {
         let id = ack.packet_id.get();
         let number = self.number;
         let Some(at) = self.out.iter().position(|out| out.packet_id == id) else {
-            return model.violated(format!("client {number} got an acknowledgement of packet {id}, which it never sent"));
+            return model.violated(format!(
+                "client {number} got an acknowledgement of packet {id}, which it never sent"
+            ));
         };
         let message = self.out[at].message;
         let said = model.said[message as usize].clone();
         let fits = (said.qos == 2) == is_rec;
         if !fits {
-            return model.violated(format!("client {number}: message {message} got the wrong acknowledgement"));
+            return model
+                .violated(format!("client {number}: message {message} got the wrong acknowledgement"));
         }
         let is_refused = ack.reason.is_error();
         let is_v5 = self.version == katydid_mqtt::packet::Version::V5;
@@ -181,7 +184,8 @@ impl Client {
             return;
         }
         if suback.codes != [asked.qos] {
-            return model.violated(format!("client {number}: {} was answered with {:?}", asked.filter, suback.codes));
+            return model
+                .violated(format!("client {number}: {} was answered with {:?}", asked.filter, suback.codes));
         }
         model.note(|| format!("client {number} is subscribed to {}", asked.filter));
         let serial = model.serial();
@@ -219,13 +223,18 @@ impl Client {
         };
         let packet_id = publish.packet_id.map_or(0, u16::from);
         let (qos, dup, retain) = (publish.qos as u8, publish.dup, publish.retain);
-        let seq: Option<u64> = publish.properties.user_properties.first("seq").and_then(|seq| seq.parse().ok());
+        let seq: Option<u64> =
+            publish.properties.user_properties.first("seq").and_then(|seq| seq.parse().ok());
         model.note(|| {
             format!("client {number} gets message {id} of {}, QoS {qos}, dup {dup}, retain {retain}, packet {packet_id}, seq {seq:?}", publish.topic)
         });
-        let is_denied = self.denied_step.is_some_and(|step| said.sent_step > step || self.connect_step > step);
+        let is_denied =
+            self.denied_step.is_some_and(|step| said.sent_step > step || self.connect_step > step);
         if is_denied && !dup && publish.topic.starts_with("secret/") {
-            model.violated(format!("rights hold at delivery: client {number} got message {id} of {}", publish.topic));
+            model.violated(format!(
+                "rights hold at delivery: client {number} got message {id} of {}",
+                publish.topic
+            ));
         }
         if said.is_forged {
             model.violated(format!("the sender is true: client {number} got message {id}, which is forged"));
@@ -234,7 +243,10 @@ impl Client {
             model.violated(format!("client {number} got message {id} changed"));
         }
         if !self.ever.iter().any(|filter| matches(without_share(filter), publish.topic)) {
-            model.violated(format!("client {number} got message {id} of {}, which it never asked for", publish.topic));
+            model.violated(format!(
+                "client {number} got message {id} of {}, which it never asked for",
+                publish.topic
+            ));
         }
         let is_again = self.take_in(id, packet_id, publish.qos, model);
         if let Some(room) = Model::room_of(publish.topic).filter(|_| Model::is_logged(publish.topic)) {
@@ -267,7 +279,8 @@ impl Client {
         self.owed.push((PacketType::PubRec, packet_id));
         match self.unreleased.insert(packet_id, id) {
             Some(known) if known != id => {
-                model.violated(format!("client {number}: packet {packet_id} was message {known} and is {id}"));
+                model
+                    .violated(format!("client {number}: packet {packet_id} was message {known} and is {id}"));
                 true
             }
             known => known.is_some(),

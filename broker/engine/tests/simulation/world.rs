@@ -220,7 +220,7 @@ impl World {
             }
             Output::Commit { number, ops, .. } => self.disk.queue.push_back((shard, number, ops)),
             Output::Read { ticket, log, query } => self.disk.reads.push((shard, ticket, log, query)),
-            Output::Close { conn } => {
+            Output::Close { conn, .. } => {
                 if let Some(pipe) = self.pipe_of(shard, conn) {
                     self.pipe_mut(pipe).is_closing = true;
                     self.flush(pipe);
@@ -432,9 +432,10 @@ impl World {
 
     /// Whether nothing waits for anything but for clients.
     pub(crate) fn is_settled(&self) -> bool {
-        let shards_are = self.shards.iter().all(|shard| {
-            !shard.is_unsettled && shard.inboxes.iter().all(VecDeque::is_empty)
-        });
+        let shards_are = self
+            .shards
+            .iter()
+            .all(|shard| !shard.is_unsettled && shard.inboxes.iter().all(VecDeque::is_empty));
         let disk = &self.disk;
         shards_are && disk.queue.is_empty() && disk.notices.is_empty() && disk.reads.is_empty()
     }
