@@ -104,7 +104,9 @@ impl Delivering<'_> {
         let is_open = link.is_open();
         let fits = link.ring.len() < self.settings.limits.ring_bytes;
         match qos {
-            QoS::AtMostOnce if !is_open => self.enqueue(index, message, qos, grant),
+            QoS::AtMostOnce if !is_open || session.has_once_queued() => {
+                self.enqueue(index, message, qos, grant)
+            }
             QoS::AtMostOnce if fits => self.send_once(slot, message, grant),
             QoS::AtMostOnce => {
                 self.links.counters.dropped_slow_reader += 1;

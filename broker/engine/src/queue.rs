@@ -24,6 +24,8 @@ pub(crate) struct Queued {
 pub(crate) struct Queue {
     waiting: VecDeque<Queued>,
     bytes: usize,
+    /// Messages of QoS 0 among those in memory.
+    once: usize,
     /// Number of the next message that is stored.
     pub(crate) next_seq: u64,
     /// First number that is on disk only, where the disk is ahead of memory.
@@ -43,6 +45,7 @@ impl Default for Queue {
         Self {
             waiting: VecDeque::new(),
             bytes: 0,
+            once: 0,
             next_seq: 1,
             disk_from: None,
             disk_bytes: 0,
@@ -85,7 +88,13 @@ impl Queue {
             return;
         }
         self.bytes += weight;
+        self.once += usize::from(queued.qos == QoS::AtMostOnce);
         self.waiting.push_back(queued);
+    }
+
+    /// Whether a message of QoS 0 waits, which the next one must not overtake `[MQTT-4.6.0-6]`.
+    pub(crate) fn has_once(&self) -> bool {
+        self.once > 0
     }
 
     pub(crate) fn front(&self) -> Option<&Queued> {
@@ -95,6 +104,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let queued = self.waiting.pop_front()?;
         self.bytes -= queued.message.weight();
+        self.once -= usize::from(queued.qos == QoS::AtMostOnce);
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             self.waiting = VecDeque::new();
         }

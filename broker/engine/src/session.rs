@@ -130,6 +130,10 @@ impl Session {
         self.queue.get_or_insert_default()
     }
 
+    pub(crate) fn has_once_queued(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.has_once())
+    }
+
     pub(crate) fn has_queued(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| !queue.is_empty())
     }
