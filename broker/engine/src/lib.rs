@@ -101,8 +101,8 @@ pub struct Engine {
     view_names: HashMap<Arc<str>, u32, FixedState>,
     dirty_views: Vec<u32>,
     entering: Slab<room::Entering>,
-    /// Pages that were asked for: view, member, and the identifier of the member's session.
-    reads: Slab<(u32, u32, u64)>,
+    /// Pages that were asked for.
+    reads: Slab<room::Reading>,
 }
 
 impl Engine {

@@ -10,6 +10,7 @@ mod run;
 pub(crate) mod view;
 
 pub(crate) use members::{Cause, Entering};
+pub(crate) use view::Reading;
 
 use katydid_chat::topic::Channel;
 

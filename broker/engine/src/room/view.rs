@@ -48,6 +48,16 @@ pub(crate) struct Member {
     pub(crate) sent_below: u64,
 }
 
+/// A page that was asked for: for a member of a view, by the identifier of its session.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    view: u32,
+    member: u32,
+    session: u64,
+    /// Where the member was.
+    from: u64,
+}
+
 /// A room on a shard.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -214,7 +224,7 @@ impl Engine {
         member.is_reading = true;
         let (room, from, session) = (view.name.clone(), member.cursor, member.session);
         let id = self.sessions.peek(session).map_or(0, |session| session.id);
-        let ticket = self.reads.insert((index, key, id)) as u64;
+        let ticket = self.reads.insert(Reading { view: index, member: key, session: id, from }) as u64;
         let home = crate::crossing::home(&room, self.shards);
         if home == self.shard {
             self.read_at_home(home, &room, from, ticket);
@@ -225,19 +235,21 @@ impl Engine {
 
     /// A page of history for a member who is behind.
     pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64) {
-        let Some((index, key, id)) = self.reads.try_remove(ticket as usize) else { return };
-        let Some(view) = self.views.get_mut(index as usize) else { return };
-        let Some(member) = view.members.get_mut(key as usize) else { return };
+        let Some(reading) = self.reads.try_remove(ticket as usize) else { return };
+        let Some(view) = self.views.get_mut(reading.view as usize) else { return };
+        let Some(member) = view.members.get_mut(reading.member as usize) else { return };
         let session = member.session;
-        if self.sessions.peek(session).is_none_or(|session| session.id != id) {
+        if self.sessions.peek(session).is_none_or(|session| session.id != reading.session) {
             return;
         }
         member.is_reading = false;
-        let cursor = member.cursor;
-        member.page = entries.into_iter().filter(|entry| entry.seq >= cursor).collect();
-        member.page_next = next;
-        if member.page.is_empty() {
-            member.cursor = member.cursor.max(next);
+        // A member that was moved meanwhile needs another page: between its cursor and this one there may be entries.
+        if member.cursor == reading.from {
+            member.page = entries.into_iter().filter(|entry| entry.seq >= reading.from).collect();
+            member.page_next = next;
+            if member.page.is_empty() {
+                member.cursor = member.cursor.max(next);
+            }
         }
         self.sessions.mark_ready(session);
     }
