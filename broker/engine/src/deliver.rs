@@ -87,12 +87,9 @@ impl Delivering<'_> {
     pub(crate) fn offer(&mut self, index: u32, message: &Shared, grant: Grant<'_>) {
         let qos = message.qos.min(grant.qos);
         let Some(session) = self.sessions.by_index(index) else { return };
-        if !self.settings.access.is_open() {
-            let (account, client) = (session.account.as_deref(), &*session.client_id);
-            if !self.settings.access.permits(account, client, Action::Read, message.topic()) {
-                self.links.counters.refused_not_authorized += 1;
-                return;
-            }
+        if !may_read(self.settings, session, message) {
+            self.links.counters.refused_not_authorized += 1;
+            return;
         }
         let Some(slot) = session.link else {
             if qos != QoS::AtMostOnce {
@@ -377,6 +374,11 @@ impl Delivering<'_> {
             self.links.counters.dropped_expired += 1;
             return Pumped::One;
         }
+        // It may have waited for long, and rights hold at delivery.
+        if !may_read(self.settings, session, &message) {
+            self.links.counters.refused_not_authorized += 1;
+            return Pumped::One;
+        }
         self.templates.reset();
         match qos {
             QoS::AtMostOnce => self.send_once(slot, &message, Grant { qos, retain, ids: ids.as_slice() }),
@@ -384,6 +386,12 @@ impl Delivering<'_> {
         }
         Pumped::One
     }
+}
+
+/// Whether a session may read a plain message now.
+fn may_read(settings: &Settings, session: &Session, message: &Message) -> bool {
+    let (account, client) = (session.account.as_deref(), &*session.client_id);
+    settings.access.is_open() || settings.access.permits(account, client, Action::Read, message.topic())
 }
 
 enum Pumped {
