@@ -21,6 +21,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Parts {
     reply: Reply,
+    /// Stored when all parts are: a crash in between makes the publisher send the message again, not lose it.
+    mark: Option<Mark>,
     outcome: Outcome,
     remaining: u32,
 }
@@ -70,9 +72,6 @@ impl Engine {
         if message.retain {
             self.set_retained(message);
         }
-        if let Some(mark) = mark {
-            self.journal.push(persist::put_inbound(mark));
-        }
         let mut targets = std::mem::take(&mut self.targets);
         self.plain.targets(message.topic(), self.shard, &mut targets);
         let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
@@ -80,7 +79,7 @@ impl Engine {
         let part = match reply {
             Some(reply) if targets.remote.iter().any(|_| true) => {
                 let remaining = targets.remote.len() as u32 + 1;
-                Some(self.parts.insert(Parts { reply, outcome, remaining }) as u64)
+                Some(self.parts.insert(Parts { reply, mark, outcome, remaining }) as u64)
             }
             _ => None,
         };
@@ -88,6 +87,9 @@ impl Engine {
             self.send_to(shard, Crossing::Deliver { message: message.clone(), plain, groups, part });
         }
         self.deliver_here(message, targets.local, &targets.local_groups);
+        if let (None, Some(mark)) = (part, mark) {
+            self.journal.push(persist::put_inbound(mark));
+        }
         targets.clear();
         self.targets = targets;
         let waiter = match (part, reply) {
@@ -138,7 +140,11 @@ impl Engine {
         parts.remaining -= 1;
         if parts.remaining == 0 {
             let parts = self.parts.remove(part as usize);
-            self.finish(Waiter::Publish(parts.reply, parts.outcome));
+            let waiter = Waiter::Publish(parts.reply, parts.outcome);
+            let is_marked = parts.mark.map(|mark| self.journal.push(persist::put_inbound(mark))).is_some();
+            if !is_marked || !self.journal.wait(waiter) {
+                self.finish(waiter);
+            }
         }
     }
 

@@ -474,6 +474,13 @@ impl Client {
         }
         if was_connecting {
             // Nobody knows whether the CONNECT was taken in.
+            let said = &model.said;
+            for will in &mut model.wills {
+                let is_own = said[will.message as usize].by == self.number;
+                if is_own && matches!(will.fate, Fate::Delayed(_)) {
+                    will.fate = Fate::Either;
+                }
+            }
             if self.expiry_secs > 0 || self.life != Life::None {
                 self.life = Life::Maybe;
             }

@@ -267,9 +267,9 @@ impl World {
             }
             let times = observer.got.get(&(observer.epoch, will.message)).map_or(0, |got| got.ever);
             let is_wrong = match will.fate {
-                Fate::Must => times != 1,
+                Fate::Must => times == 0,
                 Fate::MustNot | Fate::Armed => times != 0,
-                Fate::Either | Fate::Delayed(_) => times > 1,
+                Fate::Either | Fate::Delayed(_) => false,
             };
             if is_wrong {
                 self.model.violated(format!("will {} was seen {times} times: {:?}", will.message, will.fate));
