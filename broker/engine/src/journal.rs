@@ -4,7 +4,7 @@
 
 use crate::{
     acks::Outcome,
-    crossing::Reply,
+    crossing::{Mark, Reply},
     io::{ConnId, Output, ShardId},
 };
 use katydid_mqtt::packet::PacketId;
@@ -30,6 +30,8 @@ pub(crate) enum Waiter {
     Resume(u32, ConnId),
     /// A page of a session's queue: the session's index and identifier, and its first number.
     Page(u32, u64, u64),
+    /// A QoS 2 message that several shards stored, by a bit a shard, is marked as received.
+    Marked(Mark, u64),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId),
 }

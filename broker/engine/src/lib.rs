@@ -90,6 +90,8 @@ pub struct Engine {
     targets: plain::Targets,
     templates: deliver::Templates,
     parts: Slab<route::Parts>,
+    /// QoS 2 messages whose part here was stored before a restart, by their digest; they may come again.
+    arrived: HashMap<crossing::Mark, u64, FixedState>,
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
@@ -138,6 +140,7 @@ impl Engine {
             targets: plain::Targets::default(),
             templates: deliver::Templates::default(),
             parts: Slab::new(),
+            arrived: HashMap::default(),
             subscribing: Slab::new(),
             watching: Slab::new(),
             homes: HashMap::default(),

@@ -4,7 +4,7 @@
 use crate::{
     crossing::Mark,
     deliver::Grant,
-    io::Now,
+    io::{Now, ShardId},
     message::{Message, Reader, Shared, push_text},
     session::{Ids, Origin, Sent, Session, Subscription},
 };
@@ -29,6 +29,10 @@ pub const OUTBOUND: Space = Space(6);
 /// Session identifier and room name, or none for the session's queue, to the number below which every QoS 2 message has
 /// been given a packet identifier: a restart gives it no other.
 pub const SENT: Space = Space(7);
+
+/// Session identifier, packet identifier and shard to the digest of an inbound QoS 2 message of which the shard has stored
+/// its part, while it is not known whether all have.
+pub const ARRIVED: Space = Space(8);
 
 /// Logs of rooms have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
@@ -149,6 +153,31 @@ pub(crate) fn delete_sent(session: u64, room: &str) -> Op {
 
 pub(crate) fn put_inbound(mark: Mark) -> Op {
     put(INBOUND, session_key(mark.session, &mark.packet_id.to_be_bytes()), Bytes::new())
+}
+
+fn arrived_key(mark: Mark, shard: ShardId) -> Vec<u8> {
+    session_key(mark.session, &[mark.packet_id.to_be_bytes(), shard.0.to_be_bytes()].concat())
+}
+
+pub(crate) fn put_arrived(mark: Mark, shard: ShardId, digest: u64) -> Op {
+    put(ARRIVED, arrived_key(mark, shard), digest.to_be_bytes().to_vec())
+}
+
+pub(crate) fn delete_arrived(mark: Mark, shard: ShardId) -> Op {
+    delete(ARRIVED, arrived_key(mark, shard))
+}
+
+/// The reverse of [`put_arrived`].
+pub(crate) fn read_arrived(key: &[u8], value: &[u8]) -> Option<(Mark, ShardId, u64)> {
+    let mut reader = Reader(key);
+    let mark = Mark { session: reader.u64()?, packet_id: reader.u16()? };
+    Some((mark, ShardId(reader.u16()?), Reader(value).u64()?))
+}
+
+/// The message that an inbound identifier stands for.
+pub(crate) fn read_inbound(key: &[u8]) -> Option<Mark> {
+    let mut reader = Reader(key);
+    Some(Mark { session: reader.u64()?, packet_id: reader.u16()? })
 }
 
 pub(crate) fn delete_inbound(session: u64, packet_id: PacketId) -> Op {

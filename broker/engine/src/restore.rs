@@ -2,7 +2,7 @@
 
 use crate::{
     Engine, Restored,
-    crossing::home,
+    crossing::{Mark, home},
     io::ReadQuery,
     journal::Waiter,
     persist,
@@ -64,6 +64,7 @@ impl Engine {
         if self.shard.0 == 0 {
             self.clear_remains(restored);
         }
+        self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
         for (id, index) in known {
             if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
@@ -156,8 +157,14 @@ impl Engine {
             .filter(|(.., value)| lives(value))
             .filter_map(|(_, key, _)| persist::split_session_key(key).map(|(id, _)| id))
             .collect();
-        let by_session =
-            [persist::SESSIONS, persist::POSITIONS, persist::INBOUND, persist::OUTBOUND, persist::SENT];
+        let by_session = [
+            persist::SESSIONS,
+            persist::POSITIONS,
+            persist::INBOUND,
+            persist::OUTBOUND,
+            persist::SENT,
+            persist::ARRIVED,
+        ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
                 self.journal.push(Op::Delete { space: *space, key: key.clone() });
@@ -166,6 +173,22 @@ impl Engine {
         for (log, _) in &restored.logs {
             if persist::session_of(*log).is_some_and(|id| !living.contains(&id)) {
                 self.journal.push(Op::DropLog { log: *log });
+            }
+        }
+    }
+
+    /// Parts of messages that may come again; those of a message that is marked cannot.
+    fn restore_arrived(&mut self, restored: &Restored) {
+        let of = |space| restored.records.iter().filter(move |(it, ..)| *it == space);
+        let marked: HashSet<Mark> =
+            of(persist::INBOUND).filter_map(|(_, key, _)| persist::read_inbound(key)).collect();
+        for (mark, shard, digest) in
+            of(persist::ARRIVED).filter_map(|(_, key, value)| persist::read_arrived(key, value))
+        {
+            if shard == self.shard && marked.contains(&mark) {
+                self.forget_arrived(mark);
+            } else if shard == self.shard {
+                self.arrived.insert(mark, digest);
             }
         }
     }

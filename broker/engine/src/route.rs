@@ -23,6 +23,8 @@ pub(crate) struct Parts {
     reply: Reply,
     /// Stored when all parts are: a crash in between makes the publisher send the message again, not lose it.
     mark: Option<Mark>,
+    /// The shards that store parts, a bit each.
+    shards: u64,
     outcome: Outcome,
     remaining: u32,
 }
@@ -79,14 +81,18 @@ impl Engine {
         let part = match reply {
             Some(reply) if targets.remote.iter().any(|_| true) => {
                 let remaining = targets.remote.len() as u32 + 1;
-                Some(self.parts.insert(Parts { reply, mark, outcome, remaining }) as u64)
+                let here = 1 << self.shard.0;
+                let shards = targets.remote.iter().fold(here, |shards, (shard, ..)| shards | 1 << shard.0);
+                Some(self.parts.insert(Parts { reply, mark, shards, outcome, remaining }) as u64)
             }
             _ => None,
         };
         for (shard, plain, groups) in targets.remote.drain(..) {
-            self.send_to(shard, Crossing::Deliver { message: message.clone(), plain, groups, part });
+            let (message, mark) = (message.clone(), mark.filter(|_| part.is_some()));
+            self.send_to(shard, Crossing::Deliver { message, plain, groups, part, mark });
         }
-        self.deliver_here(message, targets.local, &targets.local_groups);
+        let part_mark = mark.filter(|_| part.is_some());
+        self.deliver_part(message, (targets.local, &targets.local_groups), part_mark);
         if let (None, Some(mark)) = (part, mark) {
             self.journal.push(persist::put_inbound(mark));
         }
@@ -107,17 +113,49 @@ impl Engine {
         &mut self,
         from: ShardId,
         message: &Shared,
-        plain: bool,
-        groups: &[Arc<str>],
+        to: (bool, &[Arc<str>]),
         part: Option<u64>,
+        mark: Option<Mark>,
     ) {
         let stored_before = self.journal.pushed();
-        self.deliver_here(message, plain, groups);
+        self.deliver_part(message, to, mark);
         let Some(part) = part else { return };
         let waiter = Waiter::Part(from, part);
         if self.journal.pushed() == stored_before || !self.journal.wait(waiter) {
             self.finish(waiter);
         }
+    }
+
+    /// Delivers this shard's part of a message. One of QoS 2 that several shards store is marked as received only when
+    /// all have; until then each remembers its part, so that a message that is sent again after a crash is not
+    /// delivered again where it was.
+    fn deliver_part(&mut self, message: &Shared, to: (bool, &[Arc<str>]), mark: Option<Mark>) {
+        let is_known = mark.is_some_and(|mark| self.arrived.get(&mark) == Some(&message.digest()));
+        if is_known {
+            return;
+        }
+        let stored_before = self.journal.pushed();
+        self.deliver_here(message, to.0, to.1);
+        if let (Some(mark), true) = (mark, self.journal.pushed() != stored_before) {
+            self.journal.push(persist::put_arrived(mark, self.shard, message.digest()));
+        }
+    }
+
+    /// A message of several parts is marked as received, on disk.
+    pub(crate) fn tell_marked(&mut self, mark: Mark, shards: u64) {
+        for shard in (0..self.shards as u16).filter(|shard| shards >> shard & 1 != 0).map(ShardId) {
+            if shard == self.shard {
+                self.forget_arrived(mark);
+            } else {
+                self.send_to(shard, Crossing::Marked { mark });
+            }
+        }
+    }
+
+    /// The message cannot come again.
+    pub(crate) fn forget_arrived(&mut self, mark: Mark) {
+        self.arrived.remove(&mark);
+        self.journal.push(persist::delete_arrived(mark, self.shard));
     }
 
     /// Delivers to this shard's subscribers: one copy a session, however many filters match `[MQTT-3.3.4-2]`.
@@ -141,9 +179,12 @@ impl Engine {
         if parts.remaining == 0 {
             let parts = self.parts.remove(part as usize);
             let waiter = Waiter::Publish(parts.reply, parts.outcome);
-            let is_marked = parts.mark.map(|mark| self.journal.push(persist::put_inbound(mark))).is_some();
-            if !is_marked || !self.journal.wait(waiter) {
-                self.finish(waiter);
+            let Some(mark) = parts.mark else { return self.finish(waiter) };
+            self.journal.push(persist::put_inbound(mark));
+            for waiter in [Waiter::Marked(mark, parts.shards), waiter] {
+                if !self.journal.wait(waiter) {
+                    self.finish(waiter);
+                }
             }
         }
     }

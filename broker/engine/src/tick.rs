@@ -46,9 +46,10 @@ impl Engine {
                 self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark);
             }
             Crossing::Published { token, outcome } => self.settle_ack(token, outcome),
-            Crossing::Deliver { message, plain, groups, part } => {
-                self.deliver_for(from, &message, plain, &groups, part);
+            Crossing::Deliver { message, plain, groups, part, mark } => {
+                self.deliver_for(from, &message, (plain, &groups), part, mark);
             }
+            Crossing::Marked { mark } => self.forget_arrived(mark),
             Crossing::Delivered { part } => self.part_done(part),
             Crossing::Watch { filter, group, ticket, retained } => {
                 let retained = self.watched_from(from, &filter, group.as_ref(), retained);
@@ -106,6 +107,7 @@ impl Engine {
                 }
             }
             Waiter::Page(index, session, from) => self.fetch_queue(index, session, from),
+            Waiter::Marked(mark, shards) => self.tell_marked(mark, shards),
             Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
         }
     }

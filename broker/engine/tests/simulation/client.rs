@@ -291,6 +291,7 @@ impl Client {
             retain,
             is_forged: Model::room_of(topic).is_some() && topic.rsplit('/').next() != Some(self.account),
             is_empty,
+            filler: 0,
             transmissions: 1,
             sent_step: model.step,
             is_acked: false,
@@ -311,6 +312,7 @@ impl Client {
     ) {
         let id = self.say(model, topic, qos, retain, filler.is_none());
         model.said[id as usize].expected = expected;
+        model.said[id as usize].filler = filler.unwrap_or(0);
         let packet_id = (qos > 0).then(|| self.free_id());
         if let Some(packet_id) = packet_id {
             self.out.push(Out { packet_id: packet_id.get(), message: id, is_released: false });
@@ -352,8 +354,8 @@ impl Client {
                 continue;
             }
             model.said[out.message as usize].transmissions += 1;
-            let is_empty = model.said[out.message as usize].is_empty;
-            let payload = if is_empty { Vec::new() } else { Model::payload(out.message, 0) };
+            let said = &model.said[out.message as usize];
+            let payload = if said.is_empty { Vec::new() } else { Model::payload(out.message, said.filler) };
             self.write_publish(model, out.message, packet_id, true, &payload);
             let number = self.number;
             model.note(|| format!("client {number} sends message {} again", out.message));

@@ -20,6 +20,8 @@ pub(crate) struct Said {
     pub(crate) is_forged: bool,
     /// It clears a retained message.
     pub(crate) is_empty: bool,
+    /// Bytes of its payload before its number.
+    pub(crate) filler: usize,
     /// How often its PUBLISH was sent.
     pub(crate) transmissions: u32,
     /// Step of the run in which it was first sent.
