@@ -102,6 +102,8 @@ pub(crate) enum Seen {
 /// How often a message came.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Got {
+    /// It came as a retained message.
+    pub(crate) as_retained: bool,
     pub(crate) ever: u32,
     pub(crate) connection: u32,
     pub(crate) on_connection: u32,

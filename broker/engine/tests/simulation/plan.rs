@@ -116,7 +116,7 @@ impl World {
             self.settled_step = self.model.step;
         }
         if self.random.below(1_000) < self.plan.crashes_permille {
-            return self.crash();
+            return if self.random.chance(80) { self.crash() } else { self.restart() };
         }
         match self.random.below(100) {
             0..35 => {

@@ -6,6 +6,7 @@ use crate::model::{Fate, MessageId, Model};
 use katydid_mqtt::{
     decode,
     packet::{Ack, ConnAck, Packet, PacketType, Publish, QoS, SubAck},
+    reason::ReasonCode,
     topic::matches,
 };
 
@@ -68,7 +69,7 @@ impl Client {
             Packet::Disconnect(disconnect) => {
                 let (number, reason) = (self.number, disconnect.reason);
                 model.note(|| format!("client {number} is told to go: {reason:?}"));
-                if reason != katydid_mqtt::reason::ReasonCode::SessionTakenOver {
+                if !matches!(reason, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown) {
                     model.violated(format!("client {number} is disconnected with {reason:?}"));
                 }
             }
@@ -297,7 +298,7 @@ impl Client {
         }
         if retain {
             // What is retained comes at every SUBSCRIBE.
-            got.ever = got.ever.max(1);
+            got.as_retained = true;
             return;
         }
         if got.connection != connection {

@@ -110,6 +110,11 @@ impl World {
                 }
             })
             .collect();
+        self.exchange();
+    }
+
+    /// Lets the shards talk until they have nothing more to say.
+    fn exchange(&mut self) {
         while (0..SHARDS).any(|shard| self.shards[shard].is_unsettled) {
             for shard in 0..SHARDS {
                 self.settle(shard);
@@ -120,6 +125,18 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The broker is told to end, does it in order, and starts again.
+    pub(crate) fn restart(&mut self) {
+        self.model.note(|| "the broker shuts down".into());
+        for shard in 0..SHARDS {
+            self.shards[shard].engine.handle(self.now, Input::Shutdown);
+            self.shards[shard].is_unsettled = true;
+        }
+        self.exchange();
+        while self.sync() {}
+        self.crash();
     }
 
     /// The power fails. Some commits may have reached the disk although nobody was told.
