@@ -241,6 +241,7 @@ impl Engine {
             stamp: 0,
             merged: 0,
             is_ready: false,
+            resumed: Vec::new(),
             is_on_disk: false,
             has_moved: false,
             held: 0,

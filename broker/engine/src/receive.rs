@@ -176,6 +176,12 @@ impl Engine {
         match session.outbound.puback(ack.packet_id) {
             Ok(_) => {
                 session.has_moved = true;
+                let resumed = session.resumed.iter_mut();
+                let mut open = resumed.filter(|it| it.packet_id == ack.packet_id && !it.is_acknowledged);
+                if let Some(resumed) = open.next() {
+                    resumed.is_acknowledged = true;
+                    self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
+                }
                 self.sessions.mark_ready(index);
                 Ok(())
             }

@@ -6,12 +6,12 @@ use crate::{
     io::ReadQuery,
     journal::Waiter,
     persist,
-    queue::Queue,
+    queue::{Queue, Queued},
     room::{
         Cause,
         home::{Fetch, Home},
     },
-    session::Session,
+    session::{Origin, Resumed, Session},
     timers::Timer,
 };
 use katydid_chat::topic::Replay;
@@ -138,6 +138,7 @@ impl Engine {
             stamp: 0,
             merged: 0,
             is_ready: false,
+            resumed: Vec::new(),
             is_on_disk: true,
             has_moved: false,
             held: 0,
@@ -207,7 +208,13 @@ impl Engine {
             } else if let Some(kept) = persist::read_outbound(value) {
                 let state = match kept {
                     None => InFlight::Released,
-                    Some((qos, message)) => InFlight::Publish { qos, message },
+                    Some((qos, message)) => {
+                        if qos == QoS::AtLeastOnce {
+                            let origin = Some(message.origin);
+                            session.resumed.push(Resumed { packet_id, origin, is_acknowledged: false });
+                        }
+                        InFlight::Publish { qos, message }
+                    }
                 };
                 session.outbound.restore(packet_id, state);
             }
@@ -265,12 +272,14 @@ impl Engine {
     /// A page of a session's queue is here.
     pub(crate) fn page_queue(&mut self, index: u32, id: u64, entries: &[katydid_store::Entry]) {
         let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) else { return };
-        let queue = session.queue_mut();
-        let sent_below = queue.sent_below;
-        let page = entries.iter().filter_map(persist::read_queued);
+        let sent_below = session.queue_mut().sent_below;
+        let mut page: Vec<Queued> = entries.iter().filter_map(persist::read_queued).collect();
         // What has an identifier already is in flight, or done.
-        let page = page.filter(|queued| queued.qos != QoS::ExactlyOnce || queued.seq >= sent_below);
-        queue.page_in(page.collect(), entries.last().map(|entry| entry.seq));
+        page.retain(|queued| {
+            let was_sent = queued.qos == QoS::ExactlyOnce && queued.seq < sent_below;
+            !was_sent && !session.has_resumed(Origin::Queue(queued.seq))
+        });
+        session.queue_mut().page_in(page, entries.last().map(|entry| entry.seq));
         self.sessions.mark_ready(index);
     }
 }

@@ -79,6 +79,15 @@ pub(crate) struct Arriving {
     pub(crate) again: Option<AckToken>,
 }
 
+/// A QoS 1 message that was in flight when the broker was shut down, and is again under its old identifier.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumed {
+    pub(crate) packet_id: PacketId,
+    /// Where it must not be sent from a second time; `None` where the client asked for it anew.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) is_acknowledged: bool,
+}
+
 /// A session's place in a room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -112,6 +121,8 @@ pub(crate) struct Session {
     pub(crate) stamp: u32,
     pub(crate) merged: u32,
     pub(crate) is_ready: bool,
+    /// What was in flight at QoS 1 before a restart.
+    pub(crate) resumed: Vec<Resumed>,
     /// Whether the store has a record of it: then it is forgotten there when it ends, however it ends.
     pub(crate) is_on_disk: bool,
     /// Whether its queue or its positions moved since they were written.
@@ -124,6 +135,11 @@ impl Session {
     /// Whether it outlives its connection, so that what waits for it is kept on disk.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry_secs > 0
+    }
+
+    /// Whether a message is in flight, or was, under an identifier from before a restart.
+    pub(crate) fn has_resumed(&self, origin: Origin) -> bool {
+        self.resumed.iter().any(|resumed| resumed.origin == Some(origin))
     }
 
     pub(crate) fn queue_mut(&mut self) -> &mut Queue {

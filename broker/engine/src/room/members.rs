@@ -100,7 +100,7 @@ impl Engine {
     /// From which number on QoS 2 messages have to be sent: after a restart not those that had been, but all of them
     /// where the client asked for them anew.
     fn start_exactly_once(&mut self, view_index: u32, index: u32, cause: Cause, moves: bool) {
-        let Some(session) = self.sessions.peek(index) else { return };
+        let Some(session) = self.sessions.by_index(index) else { return };
         let view = &mut self.views[view_index as usize];
         let place = session.rooms.iter().find(|place| place.view == view_index);
         let Some(member) = place.and_then(|place| view.members.get_mut(place.member as usize)) else {
@@ -110,6 +110,11 @@ impl Engine {
             Cause::Restart { sent_below } => member.sent_below = member.sent_below.max(sent_below),
             Cause::Subscribe(_) if moves => {
                 member.sent_below = 0;
+                let log = view.log;
+                let of_room = |origin: &Origin| matches!(origin, Origin::Room(of, _) if *of == log);
+                for resumed in &mut session.resumed {
+                    resumed.origin = resumed.origin.filter(|origin| !of_room(origin));
+                }
                 if session.is_on_disk {
                     self.journal.push(persist::delete_sent(session.id, &view.name));
                 }

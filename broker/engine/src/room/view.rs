@@ -335,6 +335,8 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
             let qos = granted.min(entry.qos);
             let was_sent = qos == QoS::ExactlyOnce && entry.seq < member.sent_below;
             let origin = Origin::Room(view.log, entry.seq);
+            let session = delivering.sessions.peek(member.session);
+            let was_sent = was_sent || session.is_some_and(|session| session.has_resumed(origin));
             if !was_sent
                 && !delivering.send_entry(
                     member.session,

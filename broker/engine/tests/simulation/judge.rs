@@ -208,7 +208,11 @@ impl World {
                     continue;
                 }
                 let client = &self.clients[expected.client];
-                if client.got.get(&(client.epoch, id as MessageId)).is_none_or(|got| got.ever == 0 && !got.as_retained) {
+                if client
+                    .got
+                    .get(&(client.epoch, id as MessageId))
+                    .is_none_or(|got| got.ever == 0 && !got.as_retained)
+                {
                     self.model.violated(format!(
                         "client {} never got message {id} to {}, which was acknowledged",
                         expected.client, said.topic
