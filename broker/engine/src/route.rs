@@ -91,10 +91,12 @@ impl Engine {
             let (message, mark) = (message.clone(), mark.filter(|_| part.is_some()));
             self.send_to(shard, Crossing::Deliver { message, plain, groups, part, mark });
         }
-        let part_mark = mark.filter(|_| part.is_some());
-        self.deliver_part(message, (targets.local, &targets.local_groups), part_mark);
+        self.deliver_part(message, (targets.local, &targets.local_groups), mark, part.is_some());
         if let (None, Some(mark)) = (part, mark) {
             self.journal.push(persist::put_inbound(mark));
+            if self.arrived.contains_key(&mark) {
+                self.forget_arrived(mark);
+            }
         }
         targets.clear();
         self.targets = targets;
@@ -118,7 +120,7 @@ impl Engine {
         mark: Option<Mark>,
     ) {
         let stored_before = self.journal.pushed();
-        self.deliver_part(message, to, mark);
+        self.deliver_part(message, to, mark, true);
         let Some(part) = part else { return };
         let waiter = Waiter::Part(from, part);
         if self.journal.pushed() == stored_before || !self.journal.wait(waiter) {
@@ -129,14 +131,21 @@ impl Engine {
     /// Delivers this shard's part of a message. One of QoS 2 that several shards store is marked as received only when
     /// all have; until then each remembers its part, so that a message that is sent again after a crash is not
     /// delivered again where it was.
-    fn deliver_part(&mut self, message: &Shared, to: (bool, &[Arc<str>]), mark: Option<Mark>) {
+    fn deliver_part(
+        &mut self,
+        message: &Shared,
+        to: (bool, &[Arc<str>]),
+        mark: Option<Mark>,
+        is_split: bool,
+    ) {
         let is_known = mark.is_some_and(|mark| self.arrived.get(&mark) == Some(&message.digest()));
         if is_known {
             return;
         }
         let stored_before = self.journal.pushed();
         self.deliver_here(message, to.0, to.1);
-        if let (Some(mark), true) = (mark, self.journal.pushed() != stored_before) {
+        let has_stored = self.journal.pushed() != stored_before;
+        if let (Some(mark), true) = (mark, is_split && has_stored) {
             self.journal.push(persist::put_arrived(mark, self.shard, message.digest()));
         }
     }

@@ -134,6 +134,15 @@ impl World {
             self.shards[shard].engine.handle(self.now, Input::Shutdown);
             self.shards[shard].is_unsettled = true;
         }
+        // A goodbye that has not come through is none.
+        for client in self.clients.iter().filter(|client| matches!(client.phase, Phase::Leaving(_))) {
+            let said = &self.model.said;
+            for will in &mut self.model.wills {
+                if said[will.message as usize].by == client.number && will.fate == Fate::MustNot {
+                    will.fate = Fate::Either;
+                }
+            }
+        }
         self.exchange();
         while self.sync() {}
         self.crash();
