@@ -65,7 +65,7 @@ impl Engine {
             self.refuse_publish(token, reason);
             return Ok(());
         }
-        let needs_mark = publish.qos == QoS::ExactlyOnce && session.is_persistent() && self.journal.is_on();
+        let needs_mark = publish.qos == QoS::ExactlyOnce && session.is_on_disk && self.journal.is_on();
         let mark = publish
             .packet_id
             .filter(|_| needs_mark)
