@@ -5,6 +5,7 @@ use crate::{
     io::{ConnId, Input, Output},
     journal::Waiter,
     link::{OwnAliases, Phase},
+    mutant::Mutant,
     persist,
     session::{Key, Session},
     timers::Timer,
@@ -178,7 +179,8 @@ impl Engine {
             return self.refuse_connect(slot, ReasonCode::QuotaExceeded);
         }
         let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
-        let window = request.receive_maximum.min(self.settings.limits.inflight);
+        let asked = if Mutant::IgnoredWindow.is_on() { u16::MAX } else { request.receive_maximum };
+        let window = asked.min(self.settings.limits.inflight);
         let index = known.unwrap_or_else(|| self.create_session(&request, window));
         let session_present = known.is_some();
         self.start_timers(slot, &request);

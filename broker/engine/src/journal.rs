@@ -6,6 +6,7 @@ use crate::{
     acks::Outcome,
     crossing::{Mark, Reply},
     io::{ConnId, Output, ShardId},
+    mutant::Mutant,
 };
 use katydid_mqtt::packet::PacketId;
 use katydid_store::Op;
@@ -84,7 +85,12 @@ impl Journal {
 
     /// Registers a waiter for everything pushed so far; `false` when there is nothing to wait for.
     pub(crate) fn wait(&mut self, waiter: Waiter) -> bool {
-        if self.off {
+        let is_early = match waiter {
+            Waiter::Publish(..) => Mutant::AckBeforeSync.is_on(),
+            Waiter::Subscribe(_) => Mutant::SubscribeBeforeSync.is_on(),
+            _ => false,
+        };
+        if self.off || is_early {
             return false;
         }
         let number = if self.ops.is_empty() { self.handed } else { self.handed + 1 };

@@ -25,6 +25,10 @@ pub mod io;
 mod journal;
 mod link;
 mod message;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod persist;
 mod plain;
 mod publish;

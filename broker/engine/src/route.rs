@@ -10,6 +10,7 @@ use crate::{
     io::{Output, ShardId, ShardMessage},
     journal::Waiter,
     message::Shared,
+    mutant::Mutant,
     persist,
     plain::Subscriber,
 };
@@ -217,7 +218,7 @@ impl Engine {
             counters.refused_retained += 1;
             return;
         }
-        if !is_system {
+        if !is_system && !Mutant::RetainedNotStored.is_on() {
             self.journal.push(persist::put_retained(message));
         }
         self.plain.retained.insert(message.topic(), message.clone());

@@ -9,6 +9,7 @@ use crate::{
     journal::Waiter,
     link::Phase,
     message::Message,
+    mutant::Mutant,
     persist,
     timers::Timer,
 };
@@ -262,7 +263,7 @@ impl Engine {
             let Some((link, pool, counters)) = self.links.for_writing(conn) else { return Transmit::Drained };
             if link.ring.is_empty() {
                 let is_behind = std::mem::take(&mut link.is_behind);
-                if let (true, Phase::Open(index)) = (is_behind, &link.phase) {
+                if let (true, Phase::Open(index)) = (is_behind && !Mutant::LostWakeUp.is_on(), &link.phase) {
                     let index = *index;
                     self.sessions.mark_ready(index);
                 }
