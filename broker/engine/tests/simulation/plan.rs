@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     /// Limits are so small that messages are dropped: only what must never happen is checked.
     pub(crate) is_tiny: bool,
     crashes_permille: usize,
+    /// How often the disk gets to write when it could.
+    disk_percent: usize,
     ring_bytes: usize,
     tail_bytes: usize,
     inflight: u16,
@@ -43,7 +45,8 @@ impl Plan {
         Self {
             steps: random.between(300, 1_500),
             is_tiny: random.chance(12),
-            crashes_permille: random.pick(&[0, 0, 1, 3, 8]),
+            crashes_permille: random.pick(&[0, 1, 3, 8, 15]),
+            disk_percent: random.pick(&[4, 20, 100, 100]),
             ring_bytes: random.pick(&[300, 2_000, 60_000]),
             tail_bytes: random.pick(&[0, 300, 2_000, 100_000]),
             inflight: random.pick(&[1, 3, 20, 1_000]),
@@ -138,6 +141,7 @@ impl World {
                     self.pass(to, from);
                 }
             }
+            52..60 if !self.random.chance(self.plan.disk_percent) => {}
             52..60 => {
                 for _ in 0..self.random.between(1, 6) {
                     self.sync();
@@ -153,18 +157,19 @@ impl World {
                 let ms = self.random.pick(&[1, 5, 20, 200, 1_100, 3_500]);
                 self.pass_time(ms);
             }
-            74..76 => {
+            74 => {
                 for shard in 0..SHARDS {
                     self.fire_due(shard);
                 }
             }
-            76 => {
+            75 => {
                 // A connection that was cut is noticed.
                 let cut = self.pipes.iter().find(|(_, pipe)| pipe.is_cut).map(|(pipe, _)| *pipe);
                 if let Some(pipe) = cut {
                     self.close(pipe);
                 }
             }
+            76 => self.change_rights(),
             77 if self.plan.jumps => {
                 let jump = self.random.below(20_000) as u64;
                 self.now.unix_ms = self.now.unix_ms + jump - 10_000;
@@ -250,6 +255,8 @@ impl World {
             10 => (format!("room/{}/typing/{account}", random.pick(&ROOMS)), false, false),
             11 => (format!("room/{}/msg/{}", random.pick(&ROOMS), random.pick(&ACCOUNTS)), false, false),
             12 | 13 => (format!("r/{client}"), true, random.chance(20)),
+            14 if self.plan.has_access => ("secret/1".to_owned(), false, false),
+            15 if self.plan.has_access => ("secret/2".to_owned(), false, false),
             _ => (random.pick(&TOPICS).to_owned(), false, false),
         };
         let expected = if qos == 0 || is_empty { Vec::new() } else { self.who_expects(client, &topic) };
@@ -313,7 +320,8 @@ impl World {
             (room_filter(client, room), replay)
         } else {
             let denied = self.clients[client].denied_step.is_some();
-            let filter = self.random.pick(&FILTERS);
+            let secret = self.plan.has_access && self.random.chance(40);
+            let filter = if secret { "secret/+" } else { self.random.pick(&FILTERS) };
             if denied && filter.starts_with("secret") {
                 return;
             }
