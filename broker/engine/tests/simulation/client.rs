@@ -239,6 +239,8 @@ impl Client {
         if self.is_clean {
             self.forget(model);
         }
+        // A clean session of 3.1.1 ends with its connection.
+        let keeps = keeps && !(self.is_clean && self.version == Version::V4);
         self.expiry_secs = if keeps { 3600 } else { 0 };
         self.receive_maximum = match self.version {
             Version::V5 => random.pick(&[1, 2, 5, 30, u16::MAX]),
@@ -387,6 +389,7 @@ impl Client {
         replay: Option<(&str, u64)>,
     ) {
         let packet_id = self.free_id();
+        let may_be_known = self.subs.contains_key(filter);
         let is_known = self.subs.get(filter).is_some_and(|sub| sub.is_certain);
         let serial = model.serial();
         let sub =
@@ -395,8 +398,9 @@ impl Client {
         sub.lowest = sub.lowest.min(qos);
         self.ever.insert(filter.to_owned());
         let since = replay.and_then(|(word, from)| (word == "since").then_some(from));
-        let replays = replay.is_some() || !is_known;
-        if let (Some(room), true) = (Model::room_of(filter), replays) {
+        // Where nobody is sure that the subscription is new, nobody is sure that there is a replay.
+        let replays = replay.is_some() || !may_be_known;
+        if let (Some(room), true) = (Model::room_of(filter), replays || !is_known) {
             self.rooms.entry(room.to_owned()).or_default().push(Seen::Unsure);
         }
         let asked = Asked { filter: filter.to_owned(), qos, is_unsubscribe: false, since, replays };
@@ -488,6 +492,9 @@ impl Client {
             if self.expiry_secs > 0 || self.life != Life::None {
                 self.life = Life::Maybe;
             }
+            if self.expiry_secs == 0 {
+                self.forget(model);
+            }
         } else if self.expiry_secs == 0 {
             self.life = Life::None;
             self.ended_step = model.step;
@@ -513,6 +520,10 @@ impl Client {
         }
         if self.life == Life::None && self.ended_step >= settled_step && self.epoch > 0 {
             self.life = Life::Maybe;
+        }
+        if self.life == Life::Maybe {
+            // There may be this session, none, or the one before it, whose end was not on disk.
+            self.forget(model);
         }
     }
 

@@ -449,7 +449,10 @@ impl World {
         }
         for Heard::Acknowledged(message) in self.clients[client].receive(bytes, &mut self.model) {
             let expected = self.model.said[message as usize].expected.clone();
-            let kept = expected.iter().filter(|it| it.is_kept && self.still_wants(it)).count();
+            let kept = expected
+                .iter()
+                .filter(|it| it.is_kept && self.still_wants(it) && self.clients[it.client].is_kept());
+            let kept = kept.count();
             let kept = if self.plan.is_tiny { 0 } else { kept };
             self.model.acknowledged(message, kept);
         }
