@@ -489,7 +489,8 @@ impl Client {
                     will.fate = Fate::Either;
                 }
             }
-            if self.expiry_secs > 0 || self.life != Life::None {
+            let stays = self.life == Life::Lives && self.expiry_secs > 0 && !self.is_clean;
+            if !stays && (self.expiry_secs > 0 || self.life != Life::None) {
                 self.life = Life::Maybe;
             }
             if self.expiry_secs == 0 {
@@ -505,6 +506,9 @@ impl Client {
     /// Nothing of the session is left on this side.
     pub(crate) fn forget(&mut self, model: &mut Model) {
         self.has_forgotten = true;
+        if self.number == 0 {
+            model.observed_step = None;
+        }
         self.epoch = model.serial();
         self.out.clear();
         self.unreleased.clear();
