@@ -113,7 +113,7 @@ pub struct Engine {
 
 impl Engine {
     /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
-    /// seeds the identifiers that it makes.
+    /// seeds the identifiers that it makes. Where there are several, [`start`] makes them all.
     pub fn new(
         settings: Arc<Settings>,
         shard: ShardId,
@@ -225,6 +225,41 @@ impl Engine {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// Starts a broker of `shards` shards (at most 64) from what the store held: one engine for each, in order.
+///
+/// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
+/// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
+/// identifiers that they make.
+pub fn start(
+    settings: &Arc<Settings>,
+    shards: usize,
+    entropy: u64,
+    now: Now,
+    restored: &Restored,
+) -> Vec<Engine> {
+    let engine =
+        |shard: usize| Engine::new(settings.clone(), ShardId(shard as u16), shards, entropy, now, restored);
+    let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
+    loop {
+        let mut said = Vec::new();
+        for engine in &mut engines {
+            let from = engine.shard;
+            for output in std::mem::take(&mut engine.outputs) {
+                match output {
+                    Output::ToShard { shard, message } => said.push((from, shard, message)),
+                    other => engine.outputs.push_back(other),
+                }
+            }
+        }
+        if said.is_empty() {
+            return engines;
+        }
+        for (from, to, message) in said {
+            engines[usize::from(to.0)].handle(now, Input::Shard { from, message });
+        }
     }
 }
 

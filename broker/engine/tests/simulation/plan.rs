@@ -26,6 +26,10 @@ pub(crate) struct Plan {
     crashes_permille: usize,
     /// How often the disk gets to write when it could.
     disk_percent: usize,
+    /// The disk does nothing for a while.
+    is_stalled: bool,
+    /// How many of a hundred messages are said in rooms.
+    rooms_percent: usize,
     ring_bytes: usize,
     tail_bytes: usize,
     inflight: u16,
@@ -47,6 +51,8 @@ impl Plan {
             is_tiny: random.chance(12),
             crashes_permille: random.pick(&[0, 1, 3, 8, 15]),
             disk_percent: random.pick(&[4, 20, 100, 100]),
+            is_stalled: false,
+            rooms_percent: random.pick(&[0, 60, 60, 100]),
             ring_bytes: random.pick(&[300, 2_000, 60_000]),
             tail_bytes: random.pick(&[0, 300, 2_000, 100_000]),
             inflight: random.pick(&[1, 3, 20, 1_000]),
@@ -141,7 +147,7 @@ impl World {
                     self.pass(to, from);
                 }
             }
-            52..60 if !self.random.chance(self.plan.disk_percent) => {}
+            52..60 if self.plan.is_stalled || !self.random.chance(self.plan.disk_percent) => {}
             52..60 => {
                 for _ in 0..self.random.between(1, 6) {
                     self.sync();
@@ -153,10 +159,11 @@ impl World {
             66..70 => {
                 self.answer_read();
             }
-            70..74 => {
+            70..73 => {
                 let ms = self.random.pick(&[1, 5, 20, 200, 1_100, 3_500]);
                 self.pass_time(ms);
             }
+            73 => self.plan.is_stalled = self.random.chance(30),
             74 => {
                 for shard in 0..SHARDS {
                     self.fire_due(shard);
@@ -249,7 +256,9 @@ impl World {
         let account = it.account;
         let random = &mut self.random;
         let filler = if random.chance(4) { random.between(4_000, 6_000) } else { random.below(60) };
-        let (topic, retain, is_empty) = match random.below(20) {
+        let in_room = random.chance(self.plan.rooms_percent);
+        let kind = if in_room { random.below(12) } else { random.between(12, 19) };
+        let (topic, retain, is_empty) = match kind {
             0..8 => (format!("room/{}/msg/{account}", random.pick(&ROOMS)), random.chance(5), false),
             8 | 9 => (format!("room/{}/event/{account}", random.pick(&ROOMS)), false, false),
             10 => (format!("room/{}/typing/{account}", random.pick(&ROOMS)), false, false),
@@ -310,7 +319,7 @@ impl World {
             }
             return;
         }
-        let (filter, replay) = if self.random.chance(55) {
+        let (filter, replay) = if self.random.chance(self.plan.rooms_percent) {
             let room = self.random.pick(&ROOMS);
             let replay = match self.random.below(4) {
                 0 => Some(("last", self.random.below(8) as u64)),

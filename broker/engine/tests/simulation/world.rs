@@ -93,24 +93,19 @@ impl World {
         world
     }
 
-    /// Starts the broker from what is on disk. Shards tell each other of the filters that they found before anybody
-    /// connects.
+    /// Starts the broker from what is on disk.
     fn start(&mut self) {
         let restored = self.disk.restored();
-        self.shards = (0..SHARDS)
-            .map(|shard| {
-                let id = ShardId(shard as u16);
-                let entropy = self.random.next();
-                Shard {
-                    engine: Engine::new(self.settings.clone(), id, SHARDS, entropy, self.now, &restored),
-                    inboxes: (0..SHARDS).map(|_| VecDeque::new()).collect(),
-                    is_unsettled: true,
-                    free_slots: (0..64).rev().collect(),
-                    generation: 0,
-                }
-            })
-            .collect();
-        self.exchange();
+        let entropy = self.random.next();
+        let engines = katydid_engine::start(&self.settings, SHARDS, entropy, self.now, &restored);
+        let shard = |engine| Shard {
+            engine,
+            inboxes: (0..SHARDS).map(|_| VecDeque::new()).collect(),
+            is_unsettled: true,
+            free_slots: (0..64).rev().collect(),
+            generation: 0,
+        };
+        self.shards = engines.into_iter().map(shard).collect();
     }
 
     /// Lets the shards talk until they have nothing more to say.
