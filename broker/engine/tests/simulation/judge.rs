@@ -356,11 +356,11 @@ impl Member {
                     return None;
                 };
                 self.seen.insert(seq);
-                self.first.get_or_insert(seq);
                 if *is_again {
                     self.exactly_once.insert(seq);
                     return None;
                 }
+                self.first.get_or_insert(seq);
                 if *qos == 2 && !self.exactly_once.insert(seq) {
                     return Some(format!("exactly once: number {seq}, message {message}, came twice"));
                 }
