@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     crashes_permille: usize,
     /// How often the disk gets to write when it could.
     disk_percent: usize,
+    /// How much moves between two events.
+    pace: usize,
     /// The disk does nothing for a while.
     is_stalled: bool,
     /// How many of a hundred messages are said in rooms.
@@ -51,6 +53,7 @@ impl Plan {
             is_tiny: random.chance(12),
             crashes_permille: random.pick(&[0, 1, 3, 8, 15]),
             disk_percent: random.pick(&[4, 20, 100, 100]),
+            pace: random.pick(&[1, 1, 3, 10]),
             is_stalled: false,
             rooms_percent: random.pick(&[0, 60, 60, 100]),
             ring_bytes: random.pick(&[300, 2_000, 60_000]),
@@ -128,22 +131,10 @@ impl World {
             return if self.random.chance(80) { self.crash() } else { self.restart() };
         }
         match self.random.below(100) {
-            0..35 => {
-                let pipes: Vec<usize> = self.pipes.keys().copied().collect();
-                if !pipes.is_empty() {
-                    let pipe = self.random.pick(&pipes);
-                    let most = self.random.pick(&[1, 3, 20, 300, 100_000]);
-                    if self.random.chance(50) {
-                        self.bring_up(pipe, most);
-                    } else if !self.clients[self.pipes[&pipe].client].is_slow {
-                        self.bring_down(pipe, most);
-                    }
-                }
-            }
+            0..35 => (0..self.plan.pace).for_each(|_| self.move_bytes()),
             35..52 => {
-                let to = self.random.below(SHARDS);
-                for _ in 0..self.random.between(1, 3) {
-                    let from = self.random.below(SHARDS);
+                for _ in 0..self.plan.pace * self.random.between(1, 3) {
+                    let (to, from) = (self.random.below(SHARDS), self.random.below(SHARDS));
                     self.pass(to, from);
                 }
             }
@@ -192,6 +183,21 @@ impl World {
             if self.shards[shard].is_unsettled {
                 self.settle(shard);
             }
+        }
+    }
+
+    /// Brings some bytes from a client to the broker, or back.
+    fn move_bytes(&mut self) {
+        let pipes: Vec<usize> = self.pipes.keys().copied().collect();
+        if pipes.is_empty() {
+            return;
+        }
+        let pipe = self.random.pick(&pipes);
+        let most = self.random.pick(&[1, 3, 20, 300, 100_000]);
+        if self.random.chance(50) {
+            self.bring_up(pipe, most);
+        } else if !self.clients[self.pipes[&pipe].client].is_slow {
+            self.bring_down(pipe, most);
         }
     }
 
