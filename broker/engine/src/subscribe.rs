@@ -10,6 +10,7 @@ use crate::{
     message::Shared,
     plain::{Subscriber, wants_retained},
     receive::Fault,
+    room::Cause,
     session::{Session, Subscription},
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
@@ -147,7 +148,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
-                self.enter_room(Some(pending), index, room, subscription, replay, 0);
+                self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
                 Ok(())
             }
             _ => {
