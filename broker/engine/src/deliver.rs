@@ -131,11 +131,10 @@ impl Delivering<'_> {
         link.is_open() && link.ring.len() < ring_bytes
     }
 
-    /// Sends an entry of a room to a session; `false` when its window is full, or when it has to wait for what was said before.
+    /// Sends an entry of a room to a session; `false` when its window is full.
     pub(crate) fn send_entry(&mut self, index: u32, slot: u32, qos: QoS, sent: Sent) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        let is_held = qos != QoS::ExactlyOnce && session.held_until > self.journal.durable();
-        if session.outbound.is_resuming() || is_held {
+        if session.outbound.is_resuming() {
             return false;
         }
         // What waits for the disk must not be overtaken: a room has one order, whatever the quality of service.
@@ -203,9 +202,6 @@ impl Delivering<'_> {
         let crate::link::Phase::Open(index) = link.phase else { return };
         if let (Some(id), Some(session)) = (PacketId::new(delivery.packet_id), self.sessions.by_index(index))
         {
-            if session.is_persistent() {
-                self.journal.push(persist::delete_outbound(session.id, id));
-            }
             // An error in PUBREC and a PUBACK free the identifier; which one fits depends on the QoS.
             let _ = session.outbound.puback(id).map(drop);
             let _ = session.outbound.pubrec(id, true).map(drop);
@@ -291,7 +287,6 @@ impl Delivering<'_> {
         let queue = session.queue_mut();
         let seq = queue.next_seq;
         queue.next_seq += 1;
-        queue.stored_in = self.journal.pending_number();
         self.journal.push(persist::append_queued(id, seq, message, qos, grant));
         seq
     }

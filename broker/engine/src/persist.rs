@@ -25,9 +25,6 @@ pub const POSITIONS: Space = Space(4);
 pub const INBOUND: Space = Space(5);
 /// Session identifier and packet identifier to an outbound message in flight, or its release.
 pub const OUTBOUND: Space = Space(6);
-/// Session identifier and log (a room's or the session's queue) to the number below which every QoS 2 message has had
-/// a record in [`OUTBOUND`]: positions are written late, and none of these may be sent as new again.
-pub const EXACT: Space = Space(7);
 
 /// Session identifier and room name, or none for the session's queue, to the number below which every QoS 2 message has
 /// been given a packet identifier: a restart gives it no other.
@@ -187,26 +184,19 @@ pub(crate) fn delete_inbound(session: u64, packet_id: PacketId) -> Op {
     delete(INBOUND, session_key(session, &packet_id.get().to_be_bytes()))
 }
 
-/// Notes that the message of this origin, sent with QoS 2, has a record; `None` where no log has it.
-pub(crate) fn put_exact(session: u64, origin: Origin) -> Option<Op> {
-    let (log, seq) = match origin {
-        Origin::Queue(0) | Origin::Record => return None,
-        Origin::Queue(seq) => (queue_log(session), seq),
-        Origin::Room(log, seq) => (log, seq),
-    };
-    Some(put(EXACT, session_key(session, &log.to_be_bytes()), (seq + 1).to_be_bytes().to_vec()))
-}
-
-pub(crate) fn delete_exact(session: u64, log: LogId) -> Op {
-    delete(EXACT, session_key(session, &log.to_be_bytes()))
-}
-
 /// A message in flight, or, without one, its release.
 pub(crate) fn put_outbound_at(session: u64, packet_id: PacketId, qos: QoS, sent: Option<&Sent>) -> Op {
     let mut value = Vec::new();
     if let Some(sent) = sent {
         value.push(flags_of(qos, sent.retain));
         push_ids(&mut value, sent.ids.as_slice());
+        let (kind, log, seq) = match sent.origin {
+            Origin::Queue(seq) => (0, 0, seq),
+            Origin::Room(log, seq) => (1, log, seq),
+        };
+        value.push(kind);
+        value.extend_from_slice(&log.to_be_bytes());
+        value.extend_from_slice(&seq.to_be_bytes());
         value.extend_from_slice(&sent.message.to_disk());
     }
     put(OUTBOUND, session_key(session, &packet_id.get().to_be_bytes()), value)
@@ -224,9 +214,11 @@ pub(crate) fn read_outbound(value: &Bytes) -> Option<Option<(QoS, Sent)>> {
     let mut reader = Reader(value);
     let flags = reader.byte()?;
     let ids = read_ids(&mut reader)?;
+    let kind = reader.byte()?;
+    let (log, seq) = (reader.u64()?, reader.u64()?);
     let message = Message::from_disk(&value.slice(value.len() - reader.0.len()..))?;
-    let (message, retain) = (Arc::new(message), flags & 4 != 0);
-    Some(Some((qos_of(flags)?, Sent { message, retain, ids, origin: Origin::Record })))
+    let origin = if kind == 0 { Origin::Queue(seq) } else { Origin::Room(log, seq) };
+    Some(Some((qos_of(flags)?, Sent { message: Arc::new(message), retain: flags & 4 != 0, ids, origin })))
 }
 
 pub(crate) fn delete_outbound(session: u64, packet_id: PacketId) -> Op {

@@ -38,12 +38,6 @@ pub(crate) struct Queue {
     pub(crate) sent_below: u64,
     /// The log has been trimmed below this.
     pub(crate) trimmed: u64,
-    /// QoS 2 messages below this were handed out before the restart.
-    exact_below: u64,
-    /// The commit that the newest stored message is in.
-    pub(crate) stored_in: u64,
-    /// The commit that was durable when the page was asked for.
-    pub(crate) asked_at: u64,
 }
 
 impl Default for Queue {
@@ -58,9 +52,6 @@ impl Default for Queue {
             is_reading: false,
             sent_below: 0,
             trimmed: 1,
-            exact_below: 0,
-            stored_in: 0,
-            asked_at: 0,
         }
     }
 }
@@ -69,11 +60,10 @@ impl Default for Queue {
 pub(crate) const MEMORY_BYTES: usize = 1 << 20;
 
 impl Queue {
-    /// The queue of a session whose log holds the numbers from `first` to below `next`. What has QoS 2 below
-    /// `exact_below` has been handed out.
-    pub(crate) fn restored(first: u64, next: u64, bytes: usize, exact_below: u64) -> Self {
+    /// The queue of a session whose log holds the numbers from `first` to below `next`.
+    pub(crate) fn restored(first: u64, next: u64, bytes: usize) -> Self {
         let disk_from = (first < next).then_some(first);
-        Self { next_seq: next, disk_from, disk_bytes: bytes, trimmed: first, exact_below, ..Self::default() }
+        Self { next_seq: next, disk_from, disk_bytes: bytes, trimmed: first, ..Self::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -138,9 +128,6 @@ impl Queue {
         for queued in page {
             let weight = queued.message.weight();
             self.disk_bytes = self.disk_bytes.saturating_sub(weight);
-            if queued.qos == QoS::ExactlyOnce && queued.seq < self.exact_below {
-                continue;
-            }
             self.bytes += weight;
             self.waiting.push_back(queued);
         }

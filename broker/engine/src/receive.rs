@@ -2,7 +2,7 @@
 //! about. What breaks the format or the protocol ends the connection with the reason that answers it
 //! `[MQTT-4.13.1-1]`.
 
-use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist, session::Origin};
+use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist};
 use katydid_mqtt::{
     decode::{self, DecodeError, ErrorKind, Frame, Refusal},
     encode,
@@ -174,7 +174,7 @@ impl Engine {
     fn on_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.puback(ack.packet_id) {
-            Ok(sent) => {
+            Ok(_) => {
                 session.has_moved = true;
                 let resumed = session.resumed.iter_mut();
                 let mut open = resumed.filter(|it| it.packet_id == ack.packet_id && !it.is_acknowledged);

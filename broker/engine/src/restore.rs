@@ -15,57 +15,13 @@ use crate::{
     session::{Origin, Resumed, Session},
     timers::Timer,
 };
-use katydid_chat::topic::{Filter as ChatFilter, Replay};
+use katydid_chat::topic::Replay;
 use katydid_mqtt::{
     packet::{PacketId, QoS},
     session::{InFlight, Inbound, Outbound},
 };
 use katydid_store::{LogId, LogStats, Op};
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-/// Where sessions stood in rooms and in their queues.
-struct Standings<'a> {
-    /// By session and room.
-    positions: HashMap<(u64, &'a [u8]), u64>,
-    /// By session and log.
-    exact: HashMap<(u64, LogId), u64>,
-    /// Logs by room.
-    rooms: HashMap<&'a [u8], LogId>,
-}
-
-impl<'a> Standings<'a> {
-    fn read(restored: &'a Restored) -> Self {
-        let number = |value: &[u8]| value.try_into().ok().map(u64::from_be_bytes);
-        let mut standings = Self { positions: HashMap::new(), exact: HashMap::new(), rooms: HashMap::new() };
-        for (space, key, value) in &restored.records {
-            match *space {
-                persist::POSITIONS => {
-                    if let (Some(key), Some(position)) = (persist::split_session_key(key), number(value)) {
-                        standings.positions.insert(key, position);
-                    }
-                }
-                persist::EXACT => {
-                    let key = persist::split_session_key(key);
-                    let key = key.and_then(|(session, log)| Some((session, number(log)?)));
-                    if let (Some(key), Some(below)) = (key, number(value)) {
-                        standings.exact.insert(key, below);
-                    }
-                }
-                persist::ROOMS => {
-                    if let Some((log, _)) = persist::read_room(value) {
-                        standings.rooms.insert(key, log);
-                    }
-                }
-                _ => {}
-            }
-        }
-        standings
-    }
-
-    fn exact_below(&self, session: u64, log: LogId) -> u64 {
-        self.exact.get(&(session, log)).copied().unwrap_or(0)
-    }
-}
 
 /// Entries and bytes of one page of a session's queue.
 const PAGE_ENTRIES: usize = 2048;
@@ -102,7 +58,7 @@ impl Engine {
         }
         let mut known = BTreeMap::new();
         for (_, key, value) in of(persist::SESSIONS) {
-            if let Some((id, index)) = self.restore_session(key, value, &logs, &standings) {
+            if let Some((id, index)) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
             }
         }
@@ -111,16 +67,6 @@ impl Engine {
         }
         self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
-        // Before anybody can publish: a home that learned of them later would let messages pass.
-        for (_, _, value) in of(persist::SESSIONS) {
-            let Some(record) = persist::read_session(value) else { continue };
-            let shard = crate::home_shard(&record.client_id, self.shards);
-            for (filter, ..) in &record.subscriptions {
-                if matches!(self.classify_filter(filter), ChatFilter::Plain) {
-                    self.watch_again(shard, filter);
-                }
-            }
-        }
         for (id, index) in known {
             if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
                 queue.sent_below = *below;
@@ -151,7 +97,6 @@ impl Engine {
         key: &[u8],
         value: &[u8],
         logs: &HashMap<LogId, LogStats>,
-        standings: &Standings<'_>,
     ) -> Option<(u64, u32)> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
@@ -162,10 +107,9 @@ impl Engine {
         if crate::home_shard(&record.client_id, self.shards) != self.shard {
             return None;
         }
-        let exact_below = standings.exact_below(id, persist::queue_log(id));
-        let queue = logs.get(&persist::queue_log(id)).map(|stats| {
-            Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize, exact_below))
-        });
+        let queue = logs
+            .get(&persist::queue_log(id))
+            .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
         // A session that was connected when the broker stopped has its whole expiry before it.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
@@ -296,9 +240,9 @@ impl Engine {
         for subscription in subscriptions {
             let filter = subscription.filter.clone();
             match self.classify_filter(&filter) {
-                ChatFilter::Plain => self.place_again(index, &subscription),
+                ChatFilter::Plain => self.watch(None, index, subscription, false),
                 ChatFilter::Room { room, .. } => {
-                    let position = standings.positions.get(&(id, room.as_bytes())).copied();
+                    let position = positions.get(&(id, room.as_bytes())).copied();
                     let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
                     let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
                     self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);

@@ -28,8 +28,6 @@ pub(crate) struct Parts {
     shards: u64,
     outcome: Outcome,
     remaining: u32,
-    /// Stored when every part is: a mark that a crash leaves behind without its message would lose the message.
-    mark: Option<Mark>,
 }
 
 impl Engine {
@@ -79,13 +77,10 @@ impl Engine {
         }
         let mut targets = std::mem::take(&mut self.targets);
         self.plain.targets(message.topic(), self.shard, &mut targets);
-        if let (Some(mark), true) = (mark, targets.remote.is_empty()) {
-            self.journal.push(persist::put_inbound(mark));
-        }
         let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
         let outcome = Outcome { reason, numbered: None };
         let part = match reply {
-            Some(reply) if !targets.remote.is_empty() => {
+            Some(reply) if targets.remote.iter().any(|_| true) => {
                 let remaining = targets.remote.len() as u32 + 1;
                 let here = 1 << self.shard.0;
                 let shards = targets.remote.iter().fold(here, |shards, (shard, ..)| shards | 1 << shard.0);

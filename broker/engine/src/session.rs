@@ -49,8 +49,6 @@ pub(crate) enum Origin {
     Queue(u64),
     /// A room, by its log, and the message's number.
     Room(u64, u64),
-    /// A record of its own, from before the restart: no position waits for it.
-    Record,
 }
 
 /// A QoS 1 or 2 message in flight to a client.

@@ -38,8 +38,8 @@ pub(crate) struct Pending {
 /// A filter that waits for the homes of its topics.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    /// The packet it came in.
-    pending: u64,
+    /// The packet it came in; `None` after a restart.
+    pending: Option<u64>,
     index: u32,
     session: u64,
     subscription: Subscription,
@@ -72,9 +72,6 @@ impl Engine {
         let replay = replay_property(packet.user_properties);
         let pending = self.open_pending(conn, packet.packet_id, false);
         for (written, options) in packet.filters {
-            if let Some(entry) = self.subscribing.get_mut(pending as usize) {
-                entry.remaining += 1;
-            }
             let wanted = Wanted {
                 written,
                 options,
@@ -109,6 +106,9 @@ impl Engine {
 
     /// Starts one subscription: it is answered through the pending packet, or refused with a reason.
     fn subscribe(&mut self, pending: u64, index: u32, wanted: Wanted<'_>) -> Result<(), ReasonCode> {
+        if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+            entry.remaining += 1;
+        }
         let (replay, written) =
             topic::split_replay(wanted.written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let parsed = Filter::parse(written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
@@ -137,7 +137,7 @@ impl Engine {
             (ChatFilter::Plain, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
-                self.watch(pending, index, subscription, retained);
+                self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
             (_, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
@@ -161,7 +161,13 @@ impl Engine {
     }
 
     /// Asks the homes of a filter's topics to tell this shard of them.
-    pub(crate) fn watch(&mut self, pending: u64, index: u32, subscription: Subscription, retained: bool) {
+    pub(crate) fn watch(
+        &mut self,
+        pending: Option<u64>,
+        index: u32,
+        subscription: Subscription,
+        retained: bool,
+    ) {
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter: Arc<str> = parsed.topic_filter().as_str().into();
         let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(&*subscription.filter));
@@ -227,27 +233,9 @@ impl Engine {
         }
         if is_last {
             self.watching.remove(ticket as usize);
-            self.filter_answered(pending);
-        }
-    }
-
-    /// Takes up a plain subscription from before the restart, without asking: every shard knows all of them.
-    pub(crate) fn place_again(&mut self, index: u32, subscription: &Subscription) {
-        let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
-        let filter = parsed.topic_filter().as_str();
-        let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(&*subscription.filter));
-        if group.is_none() {
-            self.plain.begin(filter);
-        }
-        self.place(index, true, subscription, filter, group.as_ref());
-    }
-
-    /// Notes a plain subscription of any shard from before the restart, where this shard is a home of its topics.
-    pub(crate) fn watch_again(&mut self, shard: ShardId, written: &str) {
-        let Ok(parsed) = Filter::parse(written) else { return };
-        let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(written));
-        if self.homes(parsed.topic_filter()).contains(&self.shard) {
-            self.plain.watch(parsed.topic_filter().as_str(), group.as_ref(), shard);
+            if let Some(pending) = pending {
+                self.filter_answered(pending);
+            }
         }
     }
 

@@ -11,7 +11,6 @@ use crate::{
     message::Message,
     mutant::Mutant,
     persist,
-    session::Origin,
     timers::Timer,
 };
 use katydid_mqtt::{reason::ReasonCode, session::Resend};
@@ -96,7 +95,6 @@ impl Engine {
                     let (_, mut delivering) = self.delivering();
                     delivering.outbound_durable(index, conn.slot, packet_id);
                 }
-                self.sessions.mark_ready(index);
             }
             Waiter::Release(index, conn, packet_id) => {
                 if self.is_on(index, conn) {
@@ -240,27 +238,18 @@ impl Engine {
             self.journal.push(persist::trim_queue(id, below));
         }
         if has_rooms {
-            self.list_moved(index);
+            if self.moved.is_empty() {
+                self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
+            }
+            self.moved.push(index);
         }
-    }
-
-    /// A session's positions moved: they are written soon, however often they move until then.
-    pub(crate) fn list_moved(&mut self, index: u32) {
-        let Some(session) = self.sessions.by_index(index).filter(|session| session.wants_listing()) else {
-            return;
-        };
-        session.is_listed = true;
-        if self.moved.is_empty() {
-            self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
-        }
-        self.moved.push(index);
     }
 
     fn write_positions(&mut self) {
-        for index in std::mem::take(&mut self.moved) {
-            if let Some(session) = self.sessions.by_index(index) {
-                session.is_listed = false;
-            }
+        let mut moved = std::mem::take(&mut self.moved);
+        moved.sort_unstable();
+        moved.dedup();
+        for index in moved {
             self.save_positions(index);
         }
     }
@@ -318,15 +307,9 @@ impl Engine {
             return;
         }
         for resend in session.outbound.iter() {
-            if let Resend::Publish { id, qos, message } = resend
-                && message.origin != Origin::Record
-            {
+            if let Resend::Publish { id, qos, message } = resend {
                 self.journal.push(persist::put_outbound_at(session.id, id, qos, Some(message)));
             }
-        }
-        // What is in flight has records now: the queue begins behind it.
-        if let Some(queue) = &session.queue {
-            self.journal.push(persist::trim_queue(session.id, queue.first_needed()));
         }
     }
 }

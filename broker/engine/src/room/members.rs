@@ -33,18 +33,6 @@ pub(crate) struct Entering {
     subscription: Subscription,
     /// Whether the member's cursor moves, although it is in the room already.
     moves: bool,
-    /// See [`Member::exact_below`].
-    exact_below: u64,
-}
-
-/// Where a session enters a room.
-struct Entry {
-    start: u64,
-    next: u64,
-    moves: bool,
-    /// Whether the session was in the room before the restart.
-    is_restored: bool,
-    exact_below: u64,
 }
 
 impl Engine {
@@ -56,7 +44,6 @@ impl Engine {
         room: &str,
         subscription: Subscription,
         replay: Option<Replay>,
-        exact_below: u64,
     ) {
         let start = match replay {
             None => Start::Live,
@@ -145,21 +132,15 @@ impl Engine {
         if let Some(member) = known.and_then(|place| view.members.get_mut(place.member as usize)) {
             if moves {
                 member.cursor = start;
-                member.replay_below = replay_below;
+                member.replay_below = next;
                 member.page = VecDeque::new();
-                member.exact_below = exact_below;
-                if session.is_persistent() && !is_restored {
-                    // It asks for what it had before.
-                    self.journal.push(persist::delete_exact(session.id, view.log));
-                }
             }
             return;
         }
         let member = view.members.insert(Member {
             session: index,
             cursor: start,
-            replay_below,
-            exact_below,
+            replay_below: next,
             filters: Vec::new(),
             simple: None,
             is_resting,
@@ -276,9 +257,7 @@ impl Engine {
             } if *log == view.log && !Mutant::PositionTooFar.is_on() => Some(*seq),
             _ => None,
         });
-        // On the way down all that is in flight gets a record.
-        let in_flight = if self.is_going_down { None } else { in_flight.min() };
-        let position = in_flight.map_or(member.cursor, |seq| seq.min(member.cursor));
+        let position = in_flight.min().map_or(member.cursor, |seq| seq.min(member.cursor));
         self.journal.push(persist::put_position(session.id, &view.name, position));
     }
 

@@ -35,8 +35,6 @@ pub(crate) struct Member {
     pub(crate) cursor: u64,
     /// Entries below this are replay, and bear RETAIN.
     pub(crate) replay_below: u64,
-    /// Entries below this that are delivered with QoS 2 were handed out before the restart, whatever the cursor says.
-    pub(crate) exact_below: u64,
     pub(crate) filters: Vec<Within>,
     /// What a run needs to know, where one filter wants everything or every message.
     pub(crate) simple: Option<(QoS, bool)>,
@@ -174,8 +172,7 @@ impl Engine {
             view.tail.iter().skip(view.tail.len() - view.fresh).cloned().collect();
         view.fresh = 0;
         let from = batch.first().map_or(view.next, |(entry, _)| entry.seq);
-        let (next, log) = (view.next, view.log);
-        let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next, log, moved: Vec::new() };
+        let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next: view.next, log: view.log };
         let mut behind = Vec::new();
         let mut members = std::mem::take(&mut view.members);
         for (key, member) in &mut members {
@@ -189,11 +186,7 @@ impl Engine {
             if advance(&view, member, &mut delivering) == Stop::Behind {
                 behind.push(key as u32);
             }
-            if delivering.sessions.peek(member.session).is_some_and(Session::wants_listing) {
-                runs.moved.push(member.session);
-            }
         }
-        let moved = runs.moved;
         view.members = members;
         let tail_bytes = self.settings.rooms.tail_bytes;
         while view.tail_bytes > tail_bytes {
@@ -201,9 +194,6 @@ impl Engine {
             view.tail_bytes -= entry.weight();
         }
         self.views[index as usize] = view;
-        for session in moved {
-            self.list_moved(session);
-        }
         for member in behind {
             self.read_page(index, member);
         }
@@ -219,18 +209,13 @@ impl Engine {
         };
         let view = std::mem::replace(view, View::new("".into()));
         let (_, mut delivering) = self.delivering();
-        let cursor = member.cursor;
         let stop = if member.is_resting || member.is_reading {
             Stop::Blocked
         } else {
             advance(&view, &mut member, &mut delivering)
         };
         self.views[index as usize] = view;
-        let (session, has_moved) = (member.session, member.cursor != cursor);
         self.views[index as usize].members[key as usize] = member;
-        if has_moved {
-            self.list_moved(session);
-        }
         if stop == Stop::Behind {
             self.read_page(index, key);
         }
@@ -298,7 +283,6 @@ fn vacant() -> Member {
         session: u32::MAX,
         cursor: 0,
         replay_below: 0,
-        exact_below: 0,
         filters: Vec::new(),
         simple: None,
         is_resting: true,
@@ -349,9 +333,7 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
         } else {
             grant(delivering, member.session, &member.filters, &entry)
         };
-        let was_sent =
-            |granted: QoS| entry.seq < member.exact_below && granted.min(entry.qos) == QoS::ExactlyOnce;
-        if let Some((granted, ids)) = granted.filter(|(granted, _)| !was_sent(*granted)) {
+        if let Some((granted, ids)) = granted {
             let retain = entry.seq < member.replay_below;
             let qos = granted.min(entry.qos);
             let was_sent = qos == QoS::ExactlyOnce && entry.seq < member.sent_below;
@@ -388,8 +370,6 @@ struct Runs<'a> {
     from: u64,
     next: u64,
     log: u64,
-    /// Sessions whose positions are to be written.
-    moved: Vec<u32>,
 }
 
 impl Runs<'_> {
@@ -428,9 +408,6 @@ impl Runs<'_> {
             return false;
         }
         member.cursor = self.next;
-        if session.wants_listing() {
-            self.moved.push(member.session);
-        }
         let (batch, log) = (self.batch, self.log);
         let outbound = &mut session.outbound;
         let track = |packet: &Packet| -> PacketId {
