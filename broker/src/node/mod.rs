@@ -18,7 +18,7 @@ mod verify;
 
 use accept::{Acceptor, Admission};
 use inbox::{Inbox, Letter};
-use katydid_engine::{Counters, Engine, Settings, ShardId};
+use katydid_engine::{Counters, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
 use shard::{Clock, Parts, Shard};
@@ -166,7 +166,7 @@ impl Broker {
         let shards = config.shards.clamp(1, SHARDS);
         let opened = listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
         let store = OpenStore::open(&config.store)?;
-        let restored = Arc::new(storage::restore(&*store.store)?);
+        let restored = storage::restore(&*store.store)?;
         let mut polls = Vec::with_capacity(shards);
         let mut inboxes = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -189,19 +189,17 @@ impl Broker {
             config.connect_rate,
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
+        let entropy = RandomState::new().build_hasher().finish();
+        let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored);
+        drop(restored);
         let mut threads = Vec::with_capacity(shards);
-        for (index, poll) in polls.into_iter().enumerate() {
+        for (index, (poll, engine)) in polls.into_iter().zip(engines).enumerate() {
             let acceptor =
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
-            let (links, settings, restored) =
-                (Arc::clone(&links), Arc::clone(settings), Arc::clone(&restored));
+            let links = Arc::clone(&links);
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
             let thread = thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || {
-                let entropy = RandomState::new().build_hasher().finish();
-                let (id, now) = (ShardId(index as u16), links.clock.now());
-                let engine = Engine::new(settings, id, shards, entropy, now, &restored);
-                drop(restored);
                 let parts =
                     Parts { index, poll, engine, acceptor, links: Arc::clone(&links), storage, verify };
                 links.tell(Notice::Ready);

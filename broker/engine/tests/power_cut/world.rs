@@ -49,11 +49,8 @@ impl World {
         let mut settings = Settings::default();
         settings.rooms.tail_bytes = 2_000;
         let settings = Arc::new(settings);
-        let engine = |shard| {
-            Engine::new(Arc::clone(&settings), ShardId(shard as u16), shards, seed ^ 77, now, &restored)
-        };
         World {
-            engines: (0..shards).map(engine).collect(),
+            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored),
             store,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             commits: Vec::new(),
