@@ -60,7 +60,9 @@ fn a_sleeping_session_gets_all_that_it_missed() {
             broker.restart();
             say(&broker, 150..200);
             let mut awake = wake(&broker, version, "sleeper");
-            assert_eq!(texts(&take(&mut awake, 100)), numbers(100..200), "QoS {qos} {version:?}");
+            let missed = take(&mut awake, 100);
+            assert_eq!(texts(&missed), numbers(100..200), "QoS {qos} {version:?}");
+            assert!(missed.iter().all(|message| !message.retain), "it is new to the session");
             awake.expect_quiet();
         }
     }
@@ -115,6 +117,8 @@ fn what_was_not_acknowledged_comes_again_and_nothing_else() {
     }
     let first = take(&mut reader, 6);
     let open: Vec<_> = (0..4).map(|_| reader.expect_publish()).collect();
+    // The answer shows that the acknowledgements have been read.
+    reader.ping();
     reader.vanish();
     let mut reader = wake(&broker, V5, "reader");
     for was in &open {

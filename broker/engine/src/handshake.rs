@@ -246,6 +246,7 @@ impl Engine {
             resumed: Vec::new(),
             is_on_disk: false,
             has_moved: false,
+            is_listed: false,
             held: 0,
         })
     }

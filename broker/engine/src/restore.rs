@@ -143,6 +143,7 @@ impl Engine {
             resumed: Vec::new(),
             is_on_disk: true,
             has_moved: false,
+            is_listed: false,
             held: 0,
         });
         if ends_at_ms != 0 {

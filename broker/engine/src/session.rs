@@ -127,6 +127,8 @@ pub(crate) struct Session {
     pub(crate) is_on_disk: bool,
     /// Whether its queue or its positions moved since they were written.
     pub(crate) has_moved: bool,
+    /// Whether its positions are to be written soon.
+    pub(crate) is_listed: bool,
     /// QoS 2 messages to this connection that wait until their identifiers are on disk.
     pub(crate) held: u32,
 }
@@ -140,6 +142,11 @@ impl Session {
     /// Whether a message is in flight, or was, under an identifier from before a restart.
     pub(crate) fn has_resumed(&self, origin: Origin) -> bool {
         self.resumed.iter().any(|resumed| resumed.origin == Some(origin))
+    }
+
+    /// Whether its positions are kept and nobody has noted yet that they move.
+    pub(crate) fn wants_listing(&self) -> bool {
+        self.is_persistent() && !self.is_listed
     }
 
     pub(crate) fn queue_mut(&mut self) -> &mut Queue {

@@ -238,18 +238,27 @@ impl Engine {
             self.journal.push(persist::trim_queue(id, below));
         }
         if has_rooms {
-            if self.moved.is_empty() {
-                self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
-            }
-            self.moved.push(index);
+            self.list_moved(index);
         }
     }
 
+    /// A session's positions moved: they are written soon, however often they move until then.
+    pub(crate) fn list_moved(&mut self, index: u32) {
+        let Some(session) = self.sessions.by_index(index).filter(|session| session.wants_listing()) else {
+            return;
+        };
+        session.is_listed = true;
+        if self.moved.is_empty() {
+            self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
+        }
+        self.moved.push(index);
+    }
+
     fn write_positions(&mut self) {
-        let mut moved = std::mem::take(&mut self.moved);
-        moved.sort_unstable();
-        moved.dedup();
-        for index in moved {
+        for index in std::mem::take(&mut self.moved) {
+            if let Some(session) = self.sessions.by_index(index) {
+                session.is_listed = false;
+            }
             self.save_positions(index);
         }
     }

@@ -108,7 +108,11 @@ impl Engine {
             return;
         };
         match cause {
-            Cause::Restart { sent_below } => member.sent_below = member.sent_below.max(sent_below),
+            Cause::Restart { sent_below } => {
+                member.sent_below = member.sent_below.max(sent_below);
+                // What it has not been sent is new to it, as if the broker had been up: no RETAIN on it.
+                member.replay_below = 0;
+            }
             Cause::Subscribe(_) if moves => {
                 member.sent_below = 0;
                 let log = view.log;

@@ -11,7 +11,7 @@ use crate::{
     deliver::Delivering,
     message::Shared,
     mutant::Mutant,
-    session::{Ids, Origin, Sent},
+    session::{Ids, Origin, Sent, Session},
 };
 use katydid_mqtt::{
     packet::{PacketId, QoS, SubscribeOptions},
@@ -172,7 +172,8 @@ impl Engine {
             view.tail.iter().skip(view.tail.len() - view.fresh).cloned().collect();
         view.fresh = 0;
         let from = batch.first().map_or(view.next, |(entry, _)| entry.seq);
-        let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next: view.next, log: view.log };
+        let (next, log) = (view.next, view.log);
+        let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next, log, moved: Vec::new() };
         let mut behind = Vec::new();
         let mut members = std::mem::take(&mut view.members);
         for (key, member) in &mut members {
@@ -186,7 +187,11 @@ impl Engine {
             if advance(&view, member, &mut delivering) == Stop::Behind {
                 behind.push(key as u32);
             }
+            if delivering.sessions.peek(member.session).is_some_and(Session::wants_listing) {
+                runs.moved.push(member.session);
+            }
         }
+        let moved = runs.moved;
         view.members = members;
         let tail_bytes = self.settings.rooms.tail_bytes;
         while view.tail_bytes > tail_bytes {
@@ -194,6 +199,9 @@ impl Engine {
             view.tail_bytes -= entry.weight();
         }
         self.views[index as usize] = view;
+        for session in moved {
+            self.list_moved(session);
+        }
         for member in behind {
             self.read_page(index, member);
         }
@@ -209,13 +217,18 @@ impl Engine {
         };
         let view = std::mem::replace(view, View::new("".into()));
         let (_, mut delivering) = self.delivering();
+        let cursor = member.cursor;
         let stop = if member.is_resting || member.is_reading {
             Stop::Blocked
         } else {
             advance(&view, &mut member, &mut delivering)
         };
         self.views[index as usize] = view;
+        let (session, has_moved) = (member.session, member.cursor != cursor);
         self.views[index as usize].members[key as usize] = member;
+        if has_moved {
+            self.list_moved(session);
+        }
         if stop == Stop::Behind {
             self.read_page(index, key);
         }
@@ -370,6 +383,8 @@ struct Runs<'a> {
     from: u64,
     next: u64,
     log: u64,
+    /// Sessions whose positions are to be written.
+    moved: Vec<u32>,
 }
 
 impl Runs<'_> {
@@ -408,6 +423,9 @@ impl Runs<'_> {
             return false;
         }
         member.cursor = self.next;
+        if session.wants_listing() {
+            self.moved.push(member.session);
+        }
         let (batch, log) = (self.batch, self.log);
         let outbound = &mut session.outbound;
         let track = |packet: &Packet| -> PacketId {
