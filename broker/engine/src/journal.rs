@@ -8,7 +8,7 @@ use crate::{
     io::{ConnId, Output, ShardId},
     mutant::Mutant,
 };
-use katydid_mqtt::packet::PacketId;
+use katydid_mqtt::{packet::PacketId, reason::ReasonCode};
 use katydid_store::Op;
 use std::collections::VecDeque;
 
@@ -34,7 +34,7 @@ pub(crate) enum Waiter {
     /// A QoS 2 message that several shards stored, by a bit a shard, is marked as received.
     Marked(Mark, u64),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
-    Complete(ConnId, PacketId),
+    Complete(ConnId, PacketId, ReasonCode),
 }
 
 /// The gathered operations and the waiters.

@@ -247,18 +247,18 @@ impl Engine {
     fn on_pubrel(&mut self, conn: ConnId, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         let id = ack.packet_id;
-        let reason = if session.inbound.release(id) {
-            if session.is_on_disk && self.journal.is_on() {
-                // A client that has its PUBCOMP uses the identifier anew: the old one has to be off the disk by then.
+        let is_known = session.inbound.release(id);
+        let reason = if is_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        if session.is_on_disk && self.journal.is_on() {
+            if is_known {
                 self.journal.push(persist::delete_inbound(session.id, id));
-                if self.journal.wait(Waiter::Complete(conn, id)) {
-                    return Ok(());
-                }
             }
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
-        };
+            // A client that has its PUBCOMP uses the identifier anew: the old one has to be off the disk by then, also
+            // where PUBREL came twice.
+            if self.journal.wait(Waiter::Complete(conn, id, reason)) {
+                return Ok(());
+            }
+        }
         self.send_pubcomp(conn, id, reason);
         Ok(())
     }

@@ -109,7 +109,7 @@ impl Engine {
             }
             Waiter::Page(index, session, from) => self.fetch_queue(index, session, from),
             Waiter::Marked(mark, shards) => self.tell_marked(mark, shards),
-            Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
+            Waiter::Complete(conn, packet_id, reason) => self.send_pubcomp(conn, packet_id, reason),
         }
     }
 

@@ -86,11 +86,14 @@ pub(crate) enum Seen {
     Start {
         since: Option<u64>,
         step: u64,
+        life: u32,
     },
     /// From here on nothing can be said until the next start.
     Unsure,
-    /// A new connection of the same session.
-    Connected,
+    /// A new connection of the same session, in this life of the broker.
+    Connected {
+        life: u32,
+    },
     Message {
         message: MessageId,
         seq: Option<u64>,

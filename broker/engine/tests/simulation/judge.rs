@@ -289,9 +289,13 @@ impl World {
         known.retain(|_, message| takes(client, room, &self.model.said[*message as usize].topic));
         let mut numbers: BTreeMap<MessageId, Vec<u64>> = BTreeMap::new();
         known.iter().for_each(|(seq, message)| numbers.entry(*message).or_default().push(*seq));
+        let history = self.model.history.get(room).cloned().unwrap_or_default();
+        let of_room =
+            self.model.seen_in.iter().filter(|((of, seq), _)| of == room && !history.contains_key(seq));
+        let lost: BTreeMap<u64, u32> = of_room.map(|((_, seq), life)| (*seq, *life)).collect();
         let mut member = Member::default();
         for it in seen {
-            let problem = member.sees(it, &known, &numbers);
+            let problem = member.sees(it, &known, &numbers, &lost);
             if let Some(problem) = problem {
                 return self.model.violated(format!("client {client} in {room}: {problem}"));
             }
@@ -302,7 +306,6 @@ impl World {
             it.subs.iter().find(|(filter, sub)| sub.is_certain && of_room(filter)).map(|(_, sub)| sub.lowest);
         let Some((since, step)) = member.start.filter(|_| is_in.is_some()) else { return };
         let first = since.or(member.first);
-        let history = self.model.history.get(room).cloned().unwrap_or_default();
         for (seq, message) in history {
             let said = &self.model.said[message as usize];
             // What is sent once and lost with its connection is lost.
@@ -329,6 +332,7 @@ struct Member {
     connections: u32,
     /// The last number on this connection.
     last: Option<u64>,
+    life: u32,
 }
 
 impl Member {
@@ -337,11 +341,15 @@ impl Member {
         it: &Seen,
         known: &BTreeMap<u64, MessageId>,
         numbers: &BTreeMap<MessageId, Vec<u64>>,
+        lost: &BTreeMap<u64, u32>,
     ) -> Option<String> {
         match it {
-            Seen::Start { since, step } => *self = Self { start: Some((*since, *step)), ..Self::default() },
-            Seen::Unsure => *self = Self::default(),
-            Seen::Connected => {
+            Seen::Start { since, step, life } => {
+                *self = Self { start: Some((*since, *step)), life: *life, ..Self::default() };
+            }
+            Seen::Unsure => *self = Self { life: self.life, ..Self::default() },
+            Seen::Connected { life } => {
+                self.life = *life;
                 self.last = None;
                 self.connections += 1;
             }
@@ -357,7 +365,10 @@ impl Member {
                 };
                 self.seen.insert(seq);
                 if *is_again {
-                    self.exactly_once.insert(seq);
+                    // On the connection of the start it may be from before it.
+                    if self.connections > 0 {
+                        self.exactly_once.insert(seq);
+                    }
                     return None;
                 }
                 self.first.get_or_insert(seq);
@@ -368,7 +379,11 @@ impl Member {
                     if seq <= last {
                         return Some(format!("one order: number {seq} came after {last}"));
                     }
-                    let missing = known.range(last + 1..seq).find(|(missed, _)| !self.seen.contains(missed));
+                    // A number that nobody finds in the history was lost in the crash that ended its life.
+                    let was_there = |missed: &u64| lost.get(missed).is_none_or(|life| *life == self.life);
+                    let missing = known
+                        .range(last + 1..seq)
+                        .find(|(missed, _)| !self.seen.contains(missed) && was_there(missed));
                     if let Some((missed, message)) = missing {
                         return Some(format!(
                             "no gap: {seq} came after {last}, without {missed}, message {message}"

@@ -74,6 +74,10 @@ pub(crate) struct Model {
     pub(crate) said: Vec<Said>,
     /// Number to message of each room, as anybody saw it.
     pub(crate) numbers: BTreeMap<String, BTreeMap<u64, MessageId>>,
+    /// Starts of the broker so far.
+    pub(crate) life: u32,
+    /// In which life of the broker a number was first seen.
+    pub(crate) seen_in: BTreeMap<(String, u64), u32>,
     /// The history of each room as the store has it in the end.
     pub(crate) history: BTreeMap<String, BTreeMap<u64, MessageId>>,
     /// Logs in which a message has been durable.
@@ -178,6 +182,7 @@ impl Model {
 
     /// Somebody saw a room's message under a number.
     pub(crate) fn numbered(&mut self, room: &str, seq: u64, id: MessageId) {
+        self.seen_in.entry((room.to_owned(), seq)).or_insert(self.life);
         let known = *self.numbers.entry(room.to_owned()).or_default().entry(seq).or_insert(id);
         if known != id {
             self.violated(format!(

@@ -106,7 +106,7 @@ impl Client {
         };
         self.order.clear();
         for seen in self.rooms.values_mut() {
-            seen.push(Seen::Connected);
+            seen.push(Seen::Connected { life: model.life });
         }
         if let Some(will) = self.will.and_then(|id| model.will_mut(id)) {
             will.fate = Fate::Armed;
@@ -204,7 +204,7 @@ impl Client {
         }
         if let (Some(room), true) = (Model::room_of(&asked.filter), asked.replays) {
             let seen = self.rooms.entry(room.to_owned()).or_default();
-            seen.push(Seen::Start { since: asked.since, step: model.step });
+            seen.push(Seen::Start { since: asked.since, step: model.step, life: model.life });
         }
     }
 

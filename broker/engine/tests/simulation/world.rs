@@ -150,6 +150,7 @@ impl World {
             self.sync();
         }
         self.disk.crash();
+        self.model.life += 1;
         self.pipes.clear();
         for client in &mut self.clients {
             client.crashed(&mut self.model, self.settled_step);
