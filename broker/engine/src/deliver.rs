@@ -168,12 +168,13 @@ impl Delivering<'_> {
     fn transmit(&mut self, slot: u32, message: &Message, delivery: Delivery<'_>) {
         let Some(link) = self.links.by_slot(slot) else { return };
         let limit = link.packet_bytes as usize;
+        let has_aliases = link.own_aliases.is_some();
         if limit < message.encoded_bound(delivery.subscription_ids)
             && limit < message.encoded_len(delivery, self.now)
         {
             return self.too_large(slot, delivery);
         }
-        if !delivery.subscription_ids.is_empty() || delivery.dup {
+        if !delivery.subscription_ids.is_empty() || delivery.dup || has_aliases {
             return self.links.publish(slot, message, delivery, self.now);
         }
         let template = self.templates.variant(message, delivery, self.now);

@@ -3,7 +3,7 @@
 use crate::{
     Engine,
     io::{ConnId, Input, Output},
-    link::Phase,
+    link::{OwnAliases, Phase},
     persist,
     session::{Key, Session},
     timers::Timer,
@@ -38,6 +38,7 @@ impl Engine {
         link.version = connect.version;
         link.packet_bytes = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         link.problem_information = connect.properties.request_problem_information.unwrap_or(true);
+        link.own_aliases = OwnAliases::new(connect.properties.topic_alias_maximum.unwrap_or(0));
         if let Some(reason) = self.refusal(connect) {
             return self.refuse_connect(conn.slot, reason);
         }

@@ -6,7 +6,7 @@ use crate::{
     acks::AckQueue,
     counters::Counters,
     io::{ConnId, Now, Output, Peer},
-    message::{Delivery, Message},
+    message::{Alias, Delivery, Message},
     ring::{BufferPool, Ring},
 };
 use katydid_mqtt::{
@@ -15,7 +15,7 @@ use katydid_mqtt::{
     packet::{PacketId, PacketType, Version},
     reason::ReasonCode,
 };
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// Where a connection stands.
 ///
@@ -53,6 +53,8 @@ pub(crate) struct Link {
     /// Whether reason strings and user properties may go on acknowledgements.
     pub(crate) problem_information: bool,
     pub(crate) aliases: TopicAliases,
+    /// Topic aliases that the client takes, where it takes any.
+    pub(crate) own_aliases: Option<Box<OwnAliases>>,
     pub(crate) acks: AckQueue,
     pub(crate) ring: Ring,
     pub(crate) will: Option<Box<crate::will::Will>>,
@@ -67,6 +69,35 @@ pub(crate) struct Link {
     pub(crate) rate_until_ms: u64,
     /// Whether a warning about this connection has been logged.
     pub(crate) has_warned: bool,
+}
+
+/// The topics that this server has given a client numbers for: the first ones it sent, as many as the client takes.
+#[derive(Debug)]
+pub(crate) struct OwnAliases {
+    maximum: u16,
+    numbers: HashMap<Box<str>, u16>,
+}
+
+/// Aliases that a client is given at most, whatever it takes: each costs the length of its topic.
+const OWN_ALIASES_MAX: u16 = 64;
+
+impl OwnAliases {
+    pub(crate) fn new(maximum: u16) -> Option<Box<Self>> {
+        let maximum = maximum.min(OWN_ALIASES_MAX);
+        (maximum > 0).then(|| Box::new(Self { maximum, numbers: HashMap::new() }))
+    }
+
+    fn alias(&mut self, topic: &str, may_set: bool) -> Alias {
+        if let Some(number) = self.numbers.get(topic) {
+            return Alias::Use(*number);
+        }
+        let number = self.numbers.len() as u16 + 1;
+        if number > self.maximum || !may_set {
+            return Alias::None;
+        }
+        self.numbers.insert(topic.into(), number);
+        Alias::Set(number)
+    }
 }
 
 /// The connections of a shard.
@@ -112,6 +143,7 @@ impl Links {
             packet_bytes: u32::MAX,
             problem_information: true,
             aliases: TopicAliases::default(),
+            own_aliases: None,
             acks: AckQueue::default(),
             ring: Ring::default(),
             will: None,
@@ -170,8 +202,11 @@ impl Links {
     pub(crate) fn publish(&mut self, slot: u32, message: &Message, delivery: Delivery<'_>, now: Now) {
         let Some(link) = self.table.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         let reserve = message.encoded_bound(delivery.subscription_ids);
+        // An alias makes the packet that sets it longer, and must not make it too long.
+        let may_set = reserve <= link.packet_bytes as usize;
+        let alias = link.own_aliases.as_mut().map_or(Alias::None, |own| own.alias(message.topic(), may_set));
         let tail = link.ring.tail(&mut self.pool, reserve.min(8 << 10));
-        if let Some(shared) = message.encode(delivery, now, tail) {
+        if let Some(shared) = message.encode_aliased(delivery, alias, now, tail) {
             link.ring.append_shared(&mut self.pool, shared);
         }
         self.count_publish(1, message.payload().len());

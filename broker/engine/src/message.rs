@@ -45,6 +45,17 @@ pub(crate) struct Delivery<'a> {
     pub(crate) subscription_ids: &'a [u32],
 }
 
+/// How a delivery names its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// In full.
+    None,
+    /// In full, and from now on by this number too.
+    Set(u16),
+    /// By this number.
+    Use(u16),
+}
+
 /// Payloads from this size on are shared with the ring instead of being copied into it.
 const SHARED_PAYLOAD_BYTES: usize = 4096;
 
@@ -142,46 +153,40 @@ impl Message {
 
     /// Appends the PUBLISH packet of one delivery to `out`; a large payload is left out and returned, to be shared.
     pub(crate) fn encode(&self, delivery: Delivery<'_>, now: Now, out: &mut Vec<u8>) -> Option<Bytes> {
-        let topic = &self.buffer[..self.topic_end as usize];
-        let has_id = delivery.qos != QoS::AtMostOnce;
-        let first =
-            0x30 | u8::from(delivery.dup) << 3 | (delivery.qos as u8) << 1 | u8::from(delivery.retain);
-        let mut extra = [0u8; 5];
-        let (extra_bytes, rest_start) = match delivery.version {
-            Version::V4 => (0, self.payload_start),
-            Version::V5 if self.expires_at_ms.is_none() && delivery.subscription_ids.is_empty() => {
-                (0, self.topic_end)
-            }
+        self.encode_aliased(delivery, Alias::None, now, out)
+    }
+
+    /// The same, with a topic alias that the client takes; 5.0 only.
+    pub(crate) fn encode_aliased(
+        &self,
+        delivery: Delivery<'_>,
+        alias: Alias,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        let mut head = Vec::new();
+        let rest_start = match delivery.version {
+            Version::V4 => self.payload_start,
+            Version::V5 if self.is_plain(delivery, alias) => self.topic_end,
             Version::V5 => {
-                if let Some(secs) = self.expiry_left_secs(now) {
-                    extra[0] = 0x02;
-                    extra[1..].copy_from_slice(&secs.to_be_bytes());
-                    (5, self.properties_start)
-                } else {
-                    (0, self.properties_start)
-                }
+                self.property_head(delivery, alias, now, &mut head);
+                self.properties_start
             }
         };
+        let topic = match alias {
+            Alias::Use(_) => &[0, 0][..],
+            Alias::None | Alias::Set(_) => &self.buffer[..self.topic_end as usize],
+        };
+        let has_id = delivery.qos != QoS::AtMostOnce;
         let rest = &self.buffer[rest_start as usize..];
-        let rebuilt = delivery.version == Version::V5 && rest_start == self.properties_start;
-        let ids_bytes: usize =
-            delivery.subscription_ids.iter().map(|id| 1 + varint_bytes(*id as usize)).sum();
-        let properties_bytes = extra_bytes + ids_bytes + self.properties().len();
-        let head_bytes = if rebuilt { varint_bytes(properties_bytes) + extra_bytes + ids_bytes } else { 0 };
-        out.push(first);
-        push_varint(out, topic.len() + usize::from(has_id) * 2 + head_bytes + rest.len());
+        let flags = u8::from(delivery.dup) << 3 | (delivery.qos as u8) << 1 | u8::from(delivery.retain);
+        out.push(0x30 | flags);
+        push_varint(out, topic.len() + usize::from(has_id) * 2 + head.len() + rest.len());
         out.extend_from_slice(topic);
         if has_id {
             out.extend_from_slice(&delivery.packet_id.to_be_bytes());
         }
-        if rebuilt {
-            push_varint(out, properties_bytes);
-            out.extend_from_slice(&extra[..extra_bytes]);
-            for id in delivery.subscription_ids {
-                out.push(0x0B);
-                push_varint(out, *id as usize);
-            }
-        }
+        out.extend_from_slice(&head);
         if self.payload().len() < SHARED_PAYLOAD_BYTES {
             out.extend_from_slice(rest);
             return None;
@@ -190,9 +195,33 @@ impl Message {
         Some(self.buffer.slice(self.payload_start as usize..))
     }
 
+    /// Whether a 5.0 delivery has the properties as they lie in the buffer.
+    fn is_plain(&self, delivery: Delivery<'_>, alias: Alias) -> bool {
+        self.expires_at_ms.is_none() && delivery.subscription_ids.is_empty() && alias == Alias::None
+    }
+
+    /// Writes the property length and the properties that are a delivery's own.
+    fn property_head(&self, delivery: Delivery<'_>, alias: Alias, now: Now, head: &mut Vec<u8>) {
+        let mut own = Vec::new();
+        if let Some(secs) = self.expiry_left_secs(now) {
+            own.push(0x02);
+            own.extend_from_slice(&secs.to_be_bytes());
+        }
+        if let Alias::Set(number) | Alias::Use(number) = alias {
+            own.push(0x23);
+            own.extend_from_slice(&number.to_be_bytes());
+        }
+        for id in delivery.subscription_ids {
+            own.push(0x0B);
+            push_varint(&mut own, *id as usize);
+        }
+        push_varint(head, own.len() + self.properties().len());
+        head.extend_from_slice(&own);
+    }
+
     /// An upper bound of what [`Message::encode`] writes, in bytes.
     pub(crate) fn encoded_bound(&self, subscription_ids: &[u32]) -> usize {
-        self.buffer.len() + 5 + 2 + 5 + 4 + subscription_ids.len() * 5
+        self.buffer.len() + 5 + 2 + 5 + 3 + 4 + subscription_ids.len() * 5
     }
 
     /// The exact length of the packet that [`Message::encode`] makes, in bytes.
@@ -322,15 +351,6 @@ fn push_varint(out: &mut Vec<u8>, mut value: usize) {
         value >>= 7;
     }
     out.push(value as u8);
-}
-
-fn varint_bytes(value: usize) -> usize {
-    match value {
-        0..=0x7F => 1,
-        0x80..=0x3FFF => 2,
-        0x4000..=0x1F_FFFF => 3,
-        _ => 4,
-    }
 }
 
 /// A time as RFC 3339 with milliseconds, such as `2026-01-02T03:04:05.678Z`.

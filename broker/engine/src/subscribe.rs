@@ -127,7 +127,7 @@ impl Engine {
             self.permits_subscribe(session.account.as_deref(), &session.client_id, filter.as_str())
         {
             self.links.counters.refused_not_authorized += 1;
-            return Err(reason);
+            return Err(if self.settings.conceal_refusals { ReasonCode::UnspecifiedError } else { reason });
         }
         let subscription = Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
         let replay = replay.or(wanted.replay);

@@ -31,6 +31,7 @@ pub(super) struct Draft {
     pub(super) log: LogConfig,
     pub(super) password_file: Option<PathBuf>,
     pub(super) access_file: Option<PathBuf>,
+    pub(super) conceal_refusals: bool,
 }
 
 /// Sets a key to what was given, or else to its default.
@@ -71,7 +72,7 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
         }
     }
     if draft.shards == 0 {
-        draft.shards = std::thread::available_parallelism().map_or(1, usize::from).min(256);
+        draft.shards = std::thread::available_parallelism().map_or(1, usize::from).min(64);
     }
     if !draft.persistence {
         draft.store.path = None;
@@ -90,6 +91,7 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
         listeners: listener_settings,
         accounts: Arc::new(accounts.unwrap_or_default()),
         access: Arc::new(access.unwrap_or_else(AccessList::allow_all)),
+        conceal_refusals: draft.conceal_refusals,
         rooms: draft.rooms,
         persistence: draft.persistence,
     };

@@ -352,6 +352,9 @@ impl Runs<'_> {
             return false;
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };
+        if link.own_aliases.is_some() {
+            return false;
+        }
         let kind = Kind { version: link.version, qos, events };
         let (packet_bytes, waiting, is_open) =
             (link.packet_bytes as usize, link.ring.len(), link.subscribing == 0);

@@ -144,7 +144,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
     key(
         "threads.shards",
         Is("auto"),
-        Count { least: 1, most: 256, words: &[("auto", 0)], set: |d, v| d.shards = v as usize },
+        Count { least: 1, most: 64, words: &[("auto", 0)], set: |d, v| d.shards = v as usize },
         Restart,
         "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
     ),
@@ -182,6 +182,14 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Reload,
         "Who may read and write which plain topic, in mosquitto's form: `user`, `topic read|write|readwrite|deny` and \
          `pattern` with %u and %c. Without, everyone may everything outside of rooms.",
+    ),
+    key(
+        "access.conceal",
+        Is("false"),
+        Switch { set: |d, v| d.conceal_refusals = v },
+        Reload,
+        "Whether a subscription that the access list refuses is answered with 0x80 (unspecified error) instead of 0x87 \
+         (not authorized), which tells that there is something to be authorized for.",
     ),
     key(
         "rooms.enabled",
