@@ -156,7 +156,7 @@ impl Engine {
                 let _ = encode::connack(out, version, &connack);
             });
         }
-        self.links.close(slot);
+        self.links.close(slot, true);
     }
 
     /// Lets a client in: takes over or makes its session, answers, and sends what waits.
@@ -350,7 +350,7 @@ impl Engine {
             });
         }
         self.detach(slot, true);
-        self.links.close(slot);
+        self.links.close(slot, true);
     }
 
     pub(crate) fn handle_link(&mut self, input: Input) {

@@ -96,6 +96,8 @@ pub enum Output {
     Close {
         /// The connection.
         conn: ConnId,
+        /// The peer does not expect it, and may still be sending: it is to see what was written last, not a reset.
+        has_last_word: bool,
     },
     /// Hand a message to another shard.
     ToShard {

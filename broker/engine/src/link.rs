@@ -294,14 +294,14 @@ impl Links {
         }
     }
 
-    /// Hands out the close; what the ring holds is still written.
-    pub(crate) fn close(&mut self, slot: u32) {
+    /// Hands out the close; what the ring holds is still written. `has_last_word` says that the peer does not expect it.
+    pub(crate) fn close(&mut self, slot: u32, has_last_word: bool) {
         if let Some(link) = self.by_slot(slot)
             && !matches!(link.phase, Phase::Closing)
         {
             link.phase = Phase::Closing;
             let conn = link.conn;
-            self.outputs.push_back(Output::Close { conn });
+            self.outputs.push_back(Output::Close { conn, has_last_word });
         }
     }
 }

@@ -93,7 +93,7 @@ impl Engine {
             }
             _ => {
                 self.links.counters.connects_refused += 1;
-                self.links.close(conn.slot);
+                self.links.close(conn.slot, true);
             }
         }
         bytes
@@ -286,7 +286,7 @@ impl Engine {
         // Only a normal DISCONNECT takes the will away [MQTT-3.14.4-3].
         let publish_will = disconnect.reason != ReasonCode::Success;
         self.detach(conn.slot, publish_will);
-        self.links.close(conn.slot);
+        self.links.close(conn.slot, false);
         Ok(())
     }
 }

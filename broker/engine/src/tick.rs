@@ -132,7 +132,7 @@ impl Engine {
         match link.phase {
             Phase::Greeting | Phase::Verifying(_) => {
                 self.links.counters.keep_alive_timeouts += 1;
-                self.links.close(slot);
+                self.links.close(slot, false);
             }
             Phase::Open(_) => {
                 if link.is_paused {

@@ -3,7 +3,8 @@
 //! Every shard accepts: TCP listeners share their port (`SO_REUSEPORT`), so that the kernel spreads connections and
 //! no thread hands them round. [`Admission`] counts connections in all, by listener and by address, over all shards;
 //! each [`Admitted`] is one of them and gives its place back when it is dropped. Who is refused is closed at once,
-//! counted, and logged once a second at most. Running out of file descriptors pauses accepting instead of spinning.
+//! counted, and logged once a second at most. Who comes faster than the configured rate waits in the kernel's queue.
+//! Running out of file descriptors pauses accepting instead of spinning.
 
 use mio::{
     Interest, Registry, Token,
@@ -64,8 +65,6 @@ pub(super) enum Refusal {
     Listener,
     /// Too many of this address.
     Address,
-    /// Too many in this second.
-    Rate,
 }
 
 /// The place of one connection; dropping it makes room for another.
@@ -107,16 +106,30 @@ impl Admission {
         self.refused.load(Relaxed)
     }
 
+    /// Counts a connection that is about to be accepted, or says when the next one may be: those who knock meanwhile
+    /// wait in the kernel's queue.
+    fn count_in(&self, mono_ms: u64) -> Result<(), u64> {
+        let limit = self.limits.per_second.load(Relaxed);
+        if limit == 0 {
+            return Ok(());
+        }
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(mono_ms, limit)
+    }
+
+    /// Takes [`Admission::count_in`] back: nobody was there.
+    fn count_nobody(&self) {
+        if self.limits.per_second.load(Relaxed) != 0 {
+            let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+            rate.accepted = rate.accepted.saturating_sub(1);
+        }
+    }
+
     /// Takes a place, or says why there is none.
     pub(super) fn admit(
         self: &Arc<Self>,
-        mono_ms: u64,
         listener: &Arc<ListenerState>,
         address: Option<IpAddr>,
     ) -> Result<Admitted, Refusal> {
-        if !self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(mono_ms, &self.limits.per_second) {
-            return Err(Refusal::Rate);
-        }
         if !take_one(&self.open, self.limits.connections.load(Relaxed)) {
             return Err(Refusal::Connections);
         }
@@ -165,17 +178,16 @@ fn take_one(count: &AtomicUsize, limit: usize) -> bool {
 }
 
 impl Rate {
-    fn take(&mut self, mono_ms: u64, limit: &AtomicU32) -> bool {
-        let limit = limit.load(Relaxed);
+    fn take(&mut self, mono_ms: u64, limit: u32) -> Result<(), u64> {
         let second = mono_ms / 1000;
         if self.second != second {
             *self = Self { second, accepted: 0 };
         }
-        if limit != 0 && self.accepted >= limit {
-            return false;
+        if self.accepted >= limit {
+            return Err((second + 1) * 1000);
         }
         self.accepted += 1;
-        true
+        Ok(())
     }
 }
 
@@ -336,12 +348,19 @@ impl Acceptor {
                 if !door.knocked {
                     break;
                 }
+                if let Err(until_ms) = self.admission.count_in(mono_ms) {
+                    self.paused_until_ms = Some(until_ms);
+                    return;
+                }
                 match door.accept() {
                     Ok((socket, address)) => {
                         door.let_in(mono_ms, socket, address, &self.admission, newcomers)
                     }
                     Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => door.knocked = false,
+                        io::ErrorKind::WouldBlock => {
+                            door.knocked = false;
+                            self.admission.count_nobody();
+                        }
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                         _ => {
                             warn!(%error, listener = door.listener.name, "accepting pauses");
@@ -376,7 +395,7 @@ impl Door {
     ) {
         // Behind a proxy the address is the proxy's; the client's comes with the header and is counted then.
         let counted = if self.listener.proxy_protocol { None } else { address };
-        match admission.admit(mono_ms, &self.listener, counted) {
+        match admission.admit(&self.listener, counted) {
             Ok(admitted) => {
                 debug!(
                     listener = self.listener.name,
@@ -402,23 +421,23 @@ mod tests {
     fn a_place_is_given_back() {
         let admission = Arc::new(Admission::new(2, 0, 0));
         let listener = ListenerState::for_tests(0);
-        let first = admission.admit(0, &listener, address(1)).unwrap();
-        let _second = admission.admit(0, &listener, address(1)).unwrap();
-        assert_eq!(admission.admit(0, &listener, address(2)).unwrap_err(), Refusal::Connections);
+        let first = admission.admit(&listener, address(1)).unwrap();
+        let _second = admission.admit(&listener, address(1)).unwrap();
+        assert_eq!(admission.admit(&listener, address(2)).unwrap_err(), Refusal::Connections);
         drop(first);
-        assert!(admission.admit(0, &listener, address(2)).is_ok());
+        assert!(admission.admit(&listener, address(2)).is_ok());
     }
 
     #[test]
     fn an_address_has_its_own_limit() {
         let admission = Arc::new(Admission::new(0, 1, 0));
         let listener = ListenerState::for_tests(0);
-        let first = admission.admit(0, &listener, address(1)).unwrap();
-        assert_eq!(admission.admit(0, &listener, address(1)).unwrap_err(), Refusal::Address);
-        let _other = admission.admit(0, &listener, address(2)).unwrap();
-        let _unix = admission.admit(0, &listener, None).unwrap();
+        let first = admission.admit(&listener, address(1)).unwrap();
+        assert_eq!(admission.admit(&listener, address(1)).unwrap_err(), Refusal::Address);
+        let _other = admission.admit(&listener, address(2)).unwrap();
+        let _unix = admission.admit(&listener, None).unwrap();
         drop(first);
-        assert!(admission.admit(0, &listener, address(1)).is_ok());
+        assert!(admission.admit(&listener, address(1)).is_ok());
         assert_eq!(admission.addresses.lock().unwrap().len(), 1, "who left is forgotten");
         assert_eq!(listener.open.load(Relaxed), 2);
     }
@@ -427,19 +446,24 @@ mod tests {
     fn a_listener_has_its_own_limit() {
         let admission = Arc::new(Admission::new(0, 0, 0));
         let listener = ListenerState::for_tests(1);
-        let first = admission.admit(0, &listener, None).unwrap();
-        assert_eq!(admission.admit(0, &listener, None).unwrap_err(), Refusal::Listener);
+        let first = admission.admit(&listener, None).unwrap();
+        assert_eq!(admission.admit(&listener, None).unwrap_err(), Refusal::Listener);
         drop(first);
-        assert!(admission.admit(0, &listener, None).is_ok());
+        assert!(admission.admit(&listener, None).is_ok());
         assert_eq!(admission.open.load(Relaxed), 0);
     }
 
     #[test]
     fn a_second_takes_so_many() {
-        let admission = Arc::new(Admission::new(0, 0, 2));
-        let listener = ListenerState::for_tests(0);
-        for (mono_ms, expected) in [(10, true), (20, true), (30, false), (999, false), (1000, true)] {
-            assert_eq!(admission.admit(mono_ms, &listener, None).is_ok(), expected, "{mono_ms}");
+        let admission = Admission::new(0, 0, 2);
+        for (mono_ms, expected) in
+            [(10, Ok(())), (20, Ok(())), (30, Err(1000)), (999, Err(1000)), (1000, Ok(()))]
+        {
+            assert_eq!(admission.count_in(mono_ms), expected, "{mono_ms}");
+        }
+        admission.change_limits(0, 0, 0);
+        for mono_ms in 1000..1010 {
+            assert_eq!(admission.count_in(mono_ms), Ok(()));
         }
     }
 }

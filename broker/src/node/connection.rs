@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub(super) paused: bool,
     /// Whether it is closed as soon as everything is written.
     pub(super) closing: bool,
+    /// What was written last is to reach a peer that does not expect the end.
+    pub(super) has_last_word: bool,
     /// Whether the peer has said its last, so that reading goes on to the end.
     pub(super) hung_up: bool,
 }
@@ -60,6 +62,7 @@ impl Connection {
             queued: false,
             paused: false,
             closing: false,
+            has_last_word: false,
             hung_up: false,
         }
     }

@@ -47,6 +47,8 @@ use crate::config::{Config, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// Shards at most: an engine keeps a set of them in 64 bits.
+const SHARDS: usize = 64;
 /// What a process that panicked exits with.
 const PANICKED: i32 = 101;
 
@@ -153,7 +155,7 @@ struct Broker {
 impl Broker {
     fn start(config: &Config) -> Result<Self, Failure> {
         let settings = &config.settings;
-        let shards = config.shards.clamp(1, usize::from(u16::MAX));
+        let shards = config.shards.clamp(1, SHARDS);
         let opened = listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
         let store = OpenStore::open(&config.store)?;
         let restored = Arc::new(storage::restore(&*store.store)?);

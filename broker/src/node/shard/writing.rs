@@ -1,9 +1,9 @@
 //! From the engine to sockets and other threads: carrying out outputs, writing rings, closing.
 
-use katydid_engine::{ConnId, Input, Now, Output, Transmit};
+use katydid_engine::{ConnId, Input, Now, Output, Transmit, Warning};
 use mio::Interest;
 use std::io::{self, Read};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{CLOSE_MS, LINGER_MS, LINGERERS, Shard};
 use crate::node::{Notice, connection::token, inbox::Letter, storage::Commit, storage::Query, verify::Check};
@@ -13,10 +13,11 @@ impl Shard {
     pub(super) fn carry_outputs(&mut self, now: Now) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Close { conn } => {
+                Output::Close { conn, has_last_word } => {
                     if let Some(connection) = self.table.find(conn)
                         && !std::mem::replace(&mut connection.closing, true)
                     {
+                        connection.has_last_word = has_last_word;
                         connection.partial = None;
                         self.closing.push(conn);
                     }
@@ -42,6 +43,10 @@ impl Shard {
                 Output::Resume { conn } => self.resume(now, conn),
                 Output::Down => self.links.tell(Notice::Down { shard: self.index }),
             }
+        }
+        while let Some(Warning { peer, reason, detail }) = self.engine.poll_warning() {
+            let address = peer.address.map(tracing::field::display);
+            warn!(listener = peer.listener, address, ?reason, detail, "client misbehaved");
         }
     }
 
@@ -121,13 +126,14 @@ impl Shard {
             "connection closed by the broker"
         );
         connection.transport.say_goodbye();
-        // Closing a socket that has unread bytes resets it, and the peer would lose our last word.
+        // Closing a socket that has unread bytes, or gets some, resets it, and the peer would lose our last word.
         let socket = connection.transport.socket();
         let unread = match socket.read(&mut self.buffer) {
             Ok(count) => count > 0,
             Err(error) => error.kind() == io::ErrorKind::Interrupted,
         };
-        if unread && self.lingerers.len() < LINGERERS && socket.finish().is_ok() {
+        if (unread || connection.has_last_word) && self.lingerers.len() < LINGERERS && socket.finish().is_ok()
+        {
             self.lingerers.push(now.mono_ms + LINGER_MS, connection.transport);
         }
         self.engine.handle(now, Input::Closed { conn });
