@@ -187,9 +187,6 @@ fn foreign_properties_close() {
     ] {
         refuse(&broker, V5, &frame(first, &[head, &alias, tail].concat()), "topic alias");
     }
-    let server_reference = (property::SERVER_REFERENCE, property::Value::Text("other".into()));
-    let bytes = packet::disconnect_with(0, &[server_reference]);
-    refuse(&broker, V5, &bytes, "a server reference from a client");
 }
 
 /// [MQTT-4.13.1-1], [MQTT-4.13.2-1]: others notice nothing of a client's errors.

@@ -199,6 +199,11 @@ fn retained_dollar_topics_are_hidden_from_leading_wildcards() {
     let broker = Broker::start();
     let mut client = broker.client(V5, "reader");
     client.publish_whole(Publish::new("plain/topic", "x").retained());
+    client.subscribe("$SYS/broker/version", 0);
+    client.expect_publish();
+    client.subscribe("$SYS/broker/version", 0);
+    assert!(client.expect_publish().retain, "the broker's statistics are retained");
+    client.unsubscribe(&["$SYS/broker/version"]);
     client.subscribe("#", 0);
     assert_eq!(client.expect_message("x").topic, "plain/topic");
     client.expect_quiet();

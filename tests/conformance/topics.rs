@@ -61,7 +61,6 @@ fn filters_match_as_the_standard_says() {
         ("s/+/t", &["s/a/t", "s//t"], &["s/t", "s/a/b/t"]),
         ("s/+", &["s/", "s/a"], &["s", "s/a/b"]),
         ("+/#", &["a", "a/b", "/a"], &["$a/b"]),
-        ("$a/#", &["$a", "$a/b"], &["a/b"]),
         ("s", &["s"], &["S", "s/", "/s"]),
         ("ä/+", &["ä/b"], &["a\u{308}/b"]),
     ];
@@ -73,25 +72,32 @@ fn filters_match_as_the_standard_says() {
             for topic in others.iter().chain(*matching) {
                 publisher.publish(topic, "x", 0);
             }
-            for topic in *matching {
-                assert_eq!(client.expect_message("x").topic, *topic, "{filter}");
-            }
+            // Topics differ, so that their messages may come in any order.
+            let mut got: Vec<String> = matching.iter().map(|_| client.expect_message("x").topic).collect();
+            got.sort();
+            let mut expected = matching.to_vec();
+            expected.sort_unstable();
+            assert_eq!(got, expected, "{filter}");
             client.expect_quiet();
         }
     }
 }
 
-/// [MQTT-4.7.2-1]; 3.1.1 [MQTT-4.7.2-1]: a leading wildcard does not reach topics that begin with `$`.
+/// [MQTT-4.7.2-1]; 3.1.1 [MQTT-4.7.2-1]: a leading wildcard does not reach topics that begin with `$`, neither the
+/// broker's own nor what a client publishes there; a filter that names the first level does.
 #[test]
 fn leading_wildcards_do_not_match_dollar_topics() {
     let broker = Broker::start();
     for version in [V3, V5] {
         let mut wild = broker.client(version, "wild");
-        wild.subscribe_with(&[("#", 0), ("+/dollar", 0), ("+/#", 0)], &[]);
+        wild.subscribe_with(&[("#", 0), ("+/broker/#", 0), ("+/dollar", 0), ("+/#", 0)], &[]);
         let mut named = broker.client(version, "named");
-        named.subscribe("$test/#", 0);
-        broker.client(version, "publisher").publish("$test/dollar", "x", 0);
-        named.expect_message("x");
+        named.subscribe("$SYS/broker/version", 0);
+        assert_eq!(named.expect_publish().topic, "$SYS/broker/version");
+        let mut publisher = broker.client(version, "publisher");
+        // Whether it is taken is the broker's choice; that it is answered is not.
+        publisher.send_publish(&Publish::new("$test/dollar", "x").qos1(1));
+        publisher.expect_ack(packet::PUBACK, 1);
         wild.expect_quiet();
     }
 }

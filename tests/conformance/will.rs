@@ -292,3 +292,17 @@ fn delayed_will_survives_a_restart() {
     let mut witness = witness(&broker, V5);
     witness.expect_message("farewell");
 }
+
+/// [MQTT-3.1.2-8]; 3.1.1 [MQTT-3.1.2-8]: a broker that ends closes connections, whose wills it publishes.
+#[test]
+fn shutdown_publishes_wills() {
+    for version in [V3, V5] {
+        let mut broker = Broker::start();
+        let mut client = broker.connect(&Connect::new(version, "outlived").will(will().retained()));
+        client.ping();
+        broker.terminate();
+        broker.restart();
+        let mut witness = witness(&broker, version);
+        assert!(witness.expect_message("farewell").retain);
+    }
+}

@@ -5,10 +5,12 @@
 //! a started broker accepts connections on the address that it printed, and no process outlives its [`Broker`].
 //! Driven by tests: start, connect, perhaps kill and restart; dropping it ends the process.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -36,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) keep_alive_maximum_secs: Option<u16>,
     pub(crate) session_expiry_maximum_secs: Option<u32>,
     pub(crate) access_list: Option<&'static str>,
+    /// A registered user and the password.
+    pub(crate) account: Option<(&'static str, &'static str)>,
     pub(crate) websocket: bool,
     /// Further arguments of the command line.
     pub(crate) arguments: &'static [&'static str],
@@ -44,8 +48,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The configuration file; `access_list` is where the access list was written.
-    fn to_toml(&self, access_list: &str) -> String {
+    /// The configuration file; the folder is where the access list and the password file were written.
+    fn to_toml(&self, folder: &Path) -> String {
         let mut out = String::from("[limits]\n");
         let mut key = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -60,11 +64,14 @@ impl Settings {
         key("keep-alive", self.keep_alive_maximum_secs.map(|value| seconds(value.into())));
         key("session-expiry", self.session_expiry_maximum_secs.map(seconds));
         if self.access_list.is_some() {
-            let _ = writeln!(out, "[access]\nfile = \"{access_list}\"");
+            let _ = writeln!(out, "[access]\nfile = {:?}", folder.join("access"));
+        }
+        if self.account.is_some() {
+            let _ = writeln!(out, "[passwords]\nfile = {:?}", folder.join("passwords"));
         }
         if self.websocket {
-            out.push_str("[listener.mqtt]\nbind = \"127.0.0.1:0\"\n");
-            out.push_str("[listener.web]\nbind = \"127.0.0.1:0\"\nprotocol = \"ws\"\n");
+            out.push_str("[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\n");
+            out.push_str("[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"ws\"\n");
         }
         out
     }
@@ -91,8 +98,12 @@ impl Broker {
         if let Some(list) = settings.access_list {
             fs::write(folder.path().join("access"), list).expect("the access list is written");
         }
-        let access_list = folder.path().join("access");
-        let config = settings.to_toml(&access_list.to_string_lossy());
+        if let Some((user, password)) = settings.account {
+            let mut command = Command::new(program());
+            command.arg("passwd").arg("-b").arg(folder.path().join("passwords")).args([user, password]);
+            assert!(command.status().expect("the broker's program starts").success(), "{command:?}");
+        }
+        let config = settings.to_toml(folder.path());
         fs::write(folder.path().join("katydid.toml"), config).expect("the configuration is written");
         let (child, address, websocket) = launch(&folder, &settings);
         Broker { child, address, websocket, settings, folder }
@@ -197,20 +208,23 @@ impl Drop for Broker {
     }
 }
 
+/// The broker's program: the one built with these tests, or another build that a variable names.
+fn program() -> OsString {
+    std::env::var_os("KATYDID_TEST_BROKER").unwrap_or(env!("CARGO_BIN_EXE_katydid").into())
+}
+
 /// Starts the process and waits for the lines that name its listeners.
 fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<SocketAddr>) {
-    // Another build of the broker, such as a released one, can be put to the same tests.
-    let program = std::env::var_os("KATYDID_TEST_BROKER").unwrap_or(env!("CARGO_BIN_EXE_katydid").into());
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.path().join("log"))
         .expect("the log file is created");
     let mut command = match settings.file_kib {
-        None => Command::new(program),
+        None => Command::new(program()),
         Some(kib) => {
             let mut shell = Command::new("bash");
-            shell.args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""]).arg(kib.to_string()).arg(program);
+            shell.args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""]).arg(kib.to_string()).arg(program());
             shell
         }
     };
