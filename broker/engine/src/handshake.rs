@@ -383,11 +383,9 @@ impl Engine {
                     self.timers.set(at_ms, Timer::Link(conn.slot));
                 }
             }
-            Input::Closed { conn } => {
-                if self.links.by_conn(conn).is_some() {
-                    self.detach(conn.slot, true);
-                    self.links.remove(conn);
-                }
+            Input::Closed { conn } if self.links.by_conn(conn).is_some() => {
+                self.detach(conn.slot, true);
+                self.links.remove(conn);
             }
             Input::Verified { conn, good } => self.on_verified(conn, good),
             _ => {}

@@ -19,7 +19,7 @@ pub enum Mutant {
     ForgedSender,
     /// A restart gives out numbers again that were given before a crash.
     NumberReused,
-    /// A shard that left a room and entered it again keeps what it had, with a gap behind it.
+    /// The first message after the history is not sent.
     GapAtEnter,
     /// What does not wait for the disk overtakes what does.
     OvertakenOrder,

@@ -83,6 +83,7 @@ impl Engine {
         view.pending -= 1;
         view.log = log;
         view.continue_at(next);
+        let start = if Mutant::GapAtEnter.is_on() && start == next { start + 1 } else { start };
         if self.sessions.peek(index).is_some_and(|known| known.id == session) {
             self.keep_subscription(index, subscription);
             self.join(view_index, index, start, next, moves);

@@ -10,7 +10,6 @@ use crate::{
     crossing::Crossing,
     deliver::Delivering,
     message::Shared,
-    mutant::Mutant,
     session::{Ids, Origin, Sent, Session},
 };
 use katydid_mqtt::{
@@ -113,9 +112,7 @@ impl View {
     /// The home says which number comes next. Where entries are missing before it, the shard was not told of them: what
     /// it has is left over from a time before it left the room, and nobody here has to get it.
     pub(crate) fn continue_at(&mut self, next: u64) {
-        if self.next < next && Mutant::GapAtEnter.is_on() {
-            self.next = next;
-        } else if self.next < next {
+        if self.next < next {
             self.next = next;
             self.tail = VecDeque::new();
             self.tail_bytes = 0;

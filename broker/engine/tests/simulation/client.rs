@@ -469,10 +469,8 @@ impl Client {
         self.inbox.clear();
         for (_, asked) in std::mem::take(&mut self.asked) {
             // Nobody knows whether it was taken in; a repeated plain SUBSCRIBE changes nothing that matters here.
-            if asked.is_unsubscribe {
-                if let Some(sub) = self.subs.get_mut(&asked.filter) {
-                    sub.is_certain = false;
-                }
+            if let (true, Some(sub)) = (asked.is_unsubscribe, self.subs.get_mut(&asked.filter)) {
+                sub.is_certain = false;
             }
         }
         if let Some(will) = self.will.take().and_then(|id| model.will_mut(id)) {

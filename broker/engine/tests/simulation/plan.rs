@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     disk_percent: usize,
     /// How much moves between two events.
     pace: usize,
+    /// Clients come to rooms and leave them all the time.
+    is_moody: bool,
     /// The disk does nothing for a while.
     is_stalled: bool,
     /// How many of a hundred messages are said in rooms.
@@ -54,6 +56,7 @@ impl Plan {
             crashes_permille: random.pick(&[0, 1, 3, 8, 15]),
             disk_percent: random.pick(&[4, 20, 100, 100]),
             pace: random.pick(&[1, 1, 3, 10]),
+            is_moody: random.chance(25),
             is_stalled: false,
             rooms_percent: random.pick(&[0, 60, 60, 100]),
             ring_bytes: random.pick(&[300, 2_000, 60_000]),
@@ -116,7 +119,7 @@ impl Plan {
 
 /// The one filter that a client uses for a room.
 fn room_filter(client: usize, room: &str) -> String {
-    let within = if client % 2 == 0 { "#" } else { "msg/+" };
+    let within = if client.is_multiple_of(2) { "#" } else { "msg/+" };
     format!("room/{room}/{within}")
 }
 
@@ -230,6 +233,8 @@ impl World {
             Phase::Connecting(_) => {}
             Phase::Online(pipe) => {
                 match self.random.below(100) {
+                    0..20 if self.plan.is_moody => self.subscribe_somewhere(client),
+                    20..34 if self.plan.is_moody => self.unsubscribe_somewhere(client),
                     0..38 => self.say_something(client),
                     38..50 => self.subscribe_somewhere(client),
                     50..54 => self.unsubscribe_somewhere(client),
