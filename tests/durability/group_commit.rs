@@ -1,8 +1,9 @@
 //! Groups: with a disk that takes its time, many publishers share each sync, so that 200 with one message each in
 //! flight are acknowledged more than 100 times as often as one.
 //!
-//! These tests count and measure no time. The rates themselves, with `katydid -p 1883 --store.sync-delay 5ms`, are what
-//! `katydid-bench` says for 1 and for 200 publishers that wait for each acknowledgement.
+//! These tests count and measure no time. The rates: start `katydid --store.sync-delay 5ms`, then compare
+//! `katydid-bench acked --room bench --window 1 -P 1` with the same and `-P 200`. On two cores shared by broker and load
+//! it was 188 and 26,000 acknowledgements a second, 140 times as many.
 
 use crate::harness::packet::PUBACK;
 use crate::harness::{Broker, Connect, Publish, RawClient, Settings, V5};
