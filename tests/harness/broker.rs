@@ -228,6 +228,8 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
             shell
         }
     };
+    // The broker takes a variable that begins so for one of its settings.
+    command.env_remove("KATYDID_TEST_BROKER");
     command.arg("-c").arg(folder.path().join("katydid.toml"));
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args(settings.arguments);
