@@ -95,6 +95,11 @@ impl World {
             }
             moved |= self.fire_due(to);
         }
+        for shard in 0..SHARDS {
+            while self.disk.take(shard) {
+                moved = true;
+            }
+        }
         while self.sync() {
             moved = true;
         }
