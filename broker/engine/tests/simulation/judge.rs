@@ -370,8 +370,8 @@ impl Member {
                 };
                 self.seen.insert(seq);
                 if *is_again {
-                    // On the connection of the start it may be from before it.
-                    if self.connections > 0 {
+                    // Until something came after the start, what comes again may be from before it.
+                    if self.connections > 0 && self.first.is_some() {
                         self.exactly_once.insert(seq);
                     }
                     return None;
