@@ -111,6 +111,12 @@ pub struct Engine {
     reads: Slab<room::Reading>,
 }
 
+/// A driver makes all engines on one thread and moves each to its own.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Engine>();
+};
+
 impl Engine {
     /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
     /// seeds the identifiers that it makes. Where there are several, [`start`] makes them all.

@@ -139,7 +139,8 @@ impl Engine {
         mark: Option<Mark>,
         is_split: bool,
     ) {
-        let is_known = mark.is_some_and(|mark| self.arrived.get(&mark) == Some(&message.digest()));
+        let is_known =
+            mark.and_then(|mark| self.arrived.get(&mark)).is_some_and(|digest| *digest == message.digest());
         if is_known {
             return;
         }

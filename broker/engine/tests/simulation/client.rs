@@ -108,6 +108,8 @@ pub(crate) struct Got {
     /// It came as a retained message.
     pub(crate) as_retained: bool,
     pub(crate) ever: u32,
+    /// How often at QoS 2.
+    pub(crate) exactly: u32,
     pub(crate) connection: u32,
     pub(crate) on_connection: u32,
 }

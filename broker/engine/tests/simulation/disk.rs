@@ -1,6 +1,7 @@
 //! The disk of a simulated broker: one writer takes the commits of all shards in the order of their arrival; a commit is
 //! durable when the writer has synced it, and only that survives a crash. Reads see what is durable.
 
+use crate::world::SHARDS;
 use katydid_engine::{ReadQuery, Restored, persist};
 use katydid_store::{Limit, LogId, MemoryStore, Op, Space, Store};
 use std::{collections::VecDeque, sync::Arc};
@@ -14,6 +15,9 @@ pub(crate) type Commit = (usize, u64, Vec<Op>);
 /// The disk and its writer.
 pub(crate) struct Disk {
     pub(crate) store: Arc<MemoryStore>,
+    /// Commits that each shard handed out and the writer has not taken, by shard.
+    pub(crate) handed: Vec<VecDeque<Commit>>,
+    /// Commits of all shards, as the writer took them.
     pub(crate) queue: VecDeque<Commit>,
     /// Synced, but the shard has not been told.
     pub(crate) notices: VecDeque<(usize, u64)>,
@@ -24,10 +28,17 @@ impl Disk {
     pub(crate) fn new() -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
+            handed: (0..SHARDS).map(|_| VecDeque::new()).collect(),
             queue: VecDeque::new(),
             notices: VecDeque::new(),
             reads: Vec::new(),
         }
+    }
+
+    /// The writer takes the oldest commit of a shard.
+    pub(crate) fn take(&mut self, shard: usize) -> bool {
+        let taken = self.handed[shard].pop_front();
+        taken.map(|commit| self.queue.push_back(commit)).is_some()
     }
 
     /// Makes the oldest commit durable and returns what was in it.
@@ -42,6 +53,7 @@ impl Disk {
 
     /// Everything that is not durable is gone, and nobody waits any more.
     pub(crate) fn crash(&mut self) {
+        self.handed.iter_mut().for_each(VecDeque::clear);
         self.queue.clear();
         self.notices.clear();
         self.reads.clear();

@@ -95,6 +95,11 @@ impl World {
             }
             moved |= self.fire_due(to);
         }
+        for shard in 0..SHARDS {
+            while self.disk.take(shard) {
+                moved = true;
+            }
+        }
         while self.sync() {
             moved = true;
         }
@@ -293,9 +298,11 @@ impl World {
         let of_room =
             self.model.seen_in.iter().filter(|((of, seq), _)| of == room && !history.contains_key(seq));
         let lost: BTreeMap<u64, u32> = of_room.map(|((_, seq), life)| (*seq, *life)).collect();
+        let again = (0..).zip(&self.model.said).filter(|(_, said)| said.transmissions > 1);
+        let again: BTreeSet<MessageId> = again.map(|(id, _)| id).collect();
         let mut member = Member::default();
         for it in seen {
-            let problem = member.sees(it, &known, &numbers, &lost);
+            let problem = member.sees(it, &known, &numbers, &lost, &again);
             if let Some(problem) = problem {
                 return self.model.violated(format!("client {client} in {room}: {problem}"));
             }
@@ -326,6 +333,8 @@ struct Member {
     start: Option<(Option<u64>, u64)>,
     seen: BTreeSet<u64>,
     exactly_once: BTreeSet<u64>,
+    /// What was seen before the start; it may still be in flight.
+    stale: BTreeSet<u64>,
     /// The first number that came for certain.
     first: Option<u64>,
     /// Connections since the start, but for the first.
@@ -336,37 +345,46 @@ struct Member {
 }
 
 impl Member {
+    fn begin(&mut self, life: u32) {
+        let mut stale = std::mem::take(&mut self.stale);
+        stale.append(&mut self.seen);
+        *self = Self { life, stale, ..Self::default() };
+    }
+
     fn sees(
         &mut self,
         it: &Seen,
         known: &BTreeMap<u64, MessageId>,
         numbers: &BTreeMap<MessageId, Vec<u64>>,
         lost: &BTreeMap<u64, u32>,
+        again: &BTreeSet<MessageId>,
     ) -> Option<String> {
         match it {
             Seen::Start { since, step, life } => {
-                *self = Self { start: Some((*since, *step)), life: *life, ..Self::default() };
+                self.begin(*life);
+                self.start = Some((*since, *step));
             }
-            Seen::Unsure => *self = Self { life: self.life, ..Self::default() },
+            Seen::Unsure => self.begin(self.life),
             Seen::Connected { life } => {
                 self.life = *life;
                 self.last = None;
                 self.connections += 1;
             }
-            Seen::Message { .. } if self.start.is_none() => {}
+            Seen::Message { seq, .. } if self.start.is_none() => self.stale.extend(*seq),
             Seen::Message { message, seq, qos, is_again } => {
                 let all = numbers.get(message).map_or(&[][..], Vec::as_slice);
-                let only = (all.len() == 1).then(|| all[0]);
+                let only = (all.len() == 1 && !again.contains(message)).then(|| all[0]);
                 let Some(seq) = seq.or(only) else {
-                    // 3.1.1 clients see no numbers, and it has several.
+                    // 3.1.1 clients see no numbers, and it may have several.
                     self.seen.extend(all);
                     self.last = None;
                     return None;
                 };
                 self.seen.insert(seq);
                 if *is_again {
-                    // On the connection of the start it may be from before it.
-                    if self.connections > 0 {
+                    // Until something came after the start, what comes again may be from before it.
+                    let may_be_old = self.first.is_none() || self.stale.contains(&seq);
+                    if self.connections > 0 && !may_be_old {
                         self.exactly_once.insert(seq);
                     }
                     return None;

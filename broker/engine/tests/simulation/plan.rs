@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pace: usize,
     /// Clients come to rooms and leave them all the time.
     is_moody: bool,
+    /// Commits of different shards overtake each other, and messages between shards.
+    pub(crate) is_racy: bool,
     /// The disk does nothing for a while.
     is_stalled: bool,
     /// How many of a hundred messages are said in rooms.
@@ -57,6 +59,7 @@ impl Plan {
             disk_percent: random.pick(&[4, 20, 100, 100]),
             pace: random.pick(&[1, 1, 3, 10]),
             is_moody: random.chance(25),
+            is_racy: random.chance(30),
             is_stalled: false,
             rooms_percent: random.pick(&[0, 60, 60, 100]),
             ring_bytes: random.pick(&[300, 2_000, 60_000]),
@@ -143,6 +146,8 @@ impl World {
             }
             52..60 if self.plan.is_stalled || !self.random.chance(self.plan.disk_percent) => {}
             52..60 => {
+                let shard = self.random.below(SHARDS);
+                self.disk.take(shard);
                 for _ in 0..self.random.between(1, 6) {
                     self.sync();
                 }

@@ -305,6 +305,7 @@ impl Client {
             (got.connection, got.on_connection) = (connection, 0);
         }
         got.ever += 1;
+        got.exactly += u32::from(qos == 2);
         got.on_connection += 1;
         let matching = self.ever.iter().filter(|filter| matches(without_share(filter), &said.topic));
         let shared = matching.clone().filter(|filter| filter.starts_with('$')).count();
@@ -312,7 +313,7 @@ impl Client {
         if got.on_connection > ways * said.transmissions {
             model.violated(format!("client {number} got message {id} twice on a connection"));
         }
-        if qos == 2 && got.ever > ways && shared == 0 {
+        if got.exactly > ways && shared == 0 {
             model.violated(format!("exactly once: client {number} got message {id} of QoS 2 twice"));
         }
         if dup || said.transmissions > 1 || shared > 0 {

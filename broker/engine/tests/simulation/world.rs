@@ -139,6 +139,9 @@ impl World {
             }
         }
         self.exchange();
+        for shard in 0..SHARDS {
+            while self.disk.take(shard) {}
+        }
         while self.sync() {}
         self.crash();
     }
@@ -240,7 +243,13 @@ impl World {
             Output::ToShard { shard: to, message } => {
                 self.shards[usize::from(to.0)].inboxes[shard].push_back(message);
             }
-            Output::Commit { number, ops, .. } => self.disk.queue.push_back((shard, number, ops)),
+            Output::Commit { number, ops, .. } => {
+                self.disk.handed[shard].push_back((shard, number, ops));
+                // Mostly the writer is quick; a thread that sleeps in between lets other shards go first.
+                if !self.plan.is_racy || self.random.chance(70) {
+                    while self.disk.take(shard) {}
+                }
+            }
             Output::Read { ticket, log, query } => self.disk.reads.push((shard, ticket, log, query)),
             Output::Close { conn, .. } => {
                 if let Some(pipe) = self.pipe_of(shard, conn) {
@@ -462,7 +471,8 @@ impl World {
             .iter()
             .all(|shard| !shard.is_unsettled && shard.inboxes.iter().all(VecDeque::is_empty));
         let disk = &self.disk;
-        shards_are && disk.queue.is_empty() && disk.notices.is_empty() && disk.reads.is_empty()
+        let is_taken = disk.handed.iter().all(VecDeque::is_empty);
+        shards_are && is_taken && disk.queue.is_empty() && disk.notices.is_empty() && disk.reads.is_empty()
     }
 
     /// Time passes.
