@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AckToken {
     pub(crate) conn: ConnId,
+    /// Index of the session that published.
+    pub(crate) session: u32,
     index: u32,
 }
 
@@ -54,10 +56,10 @@ pub(crate) struct AckQueue {
 
 impl AckQueue {
     /// Opens an acknowledgement whose outcome is not known yet.
-    pub(crate) fn open(&mut self, conn: ConnId, packet_id: PacketId, is_rec: bool) -> AckToken {
+    pub(crate) fn open(&mut self, conn: ConnId, session: u32, packet_id: PacketId, is_rec: bool) -> AckToken {
         let index = self.base.wrapping_add(self.pending.len() as u32);
         self.pending.push_back(Pending { packet_id, is_rec, outcome: None });
-        AckToken { conn, index }
+        AckToken { conn, session, index }
     }
 
     /// Settles an acknowledgement; a token of an earlier connection on the slot never gets here.

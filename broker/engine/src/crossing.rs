@@ -11,7 +11,7 @@ pub(crate) struct Reply {
 }
 
 /// The packet identifier of an inbound QoS 2 message of a session that outlives its connection: stored with the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
     pub(crate) session: u64,
     pub(crate) packet_id: u16,
@@ -38,7 +38,9 @@ pub(crate) enum Crossing {
     /// To the shard of a publisher: how it ended.
     Published { token: AckToken, outcome: Outcome },
     /// To a shard with subscribers: deliver this to them, and to one member of each of these shared groups.
-    Deliver { message: Shared, plain: bool, groups: Vec<Arc<str>>, part: Option<u64> },
+    Deliver { message: Shared, plain: bool, groups: Vec<Arc<str>>, part: Option<u64>, mark: Option<Mark> },
+    /// To the same shards: the message is marked as received, so that it cannot come again.
+    Marked { mark: Mark },
     /// To the home of a topic: what had to be stored of a delivery is on disk.
     Delivered { part: u64 },
     /// To the homes that a filter can match: tell this shard of such messages, and send the retained ones.

@@ -3,7 +3,9 @@
 use crate::{
     Engine,
     io::{ConnId, Input, Output},
+    journal::Waiter,
     link::{OwnAliases, Phase},
+    mutant::Mutant,
     persist,
     session::{Key, Session},
     timers::Timer,
@@ -177,7 +179,8 @@ impl Engine {
             return self.refuse_connect(slot, ReasonCode::QuotaExceeded);
         }
         let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
-        let window = request.receive_maximum.min(self.settings.limits.inflight);
+        let asked = if Mutant::IgnoredWindow.is_on() { u16::MAX } else { request.receive_maximum };
+        let window = asked.min(self.settings.limits.inflight);
         let index = known.unwrap_or_else(|| self.create_session(&request, window));
         let session_present = known.is_some();
         self.start_timers(slot, &request);
@@ -187,6 +190,7 @@ impl Engine {
         session.expiry_secs = expiry_secs;
         session.outbound.set_window(window);
         session.outbound.resume();
+        session.held = 0;
         session.inbound.reconnect();
         let publisher = session.id;
         if session.ends_at_ms != 0 {
@@ -205,9 +209,18 @@ impl Engine {
         self.save_session(index);
         self.send_connack(slot, &request, session_present, expiry_secs);
         if session_present {
+            self.wait_to_resume(index, slot);
             self.wake_places(index);
             self.sessions.mark_ready(index);
         }
+    }
+
+    /// What was in flight is sent again when its identifiers and releases are on disk, as the first time.
+    fn wait_to_resume(&mut self, index: u32, slot: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let waits = session.is_persistent() && session.outbound.in_flight() > 0;
+        link.is_resuming = waits && self.journal.wait(Waiter::Resume(index, link.conn));
     }
 
     fn create_session(&mut self, request: &Request, window: u16) -> u32 {
@@ -222,6 +235,7 @@ impl Engine {
             ends_at_ms: 0,
             outbound: Outbound::new(window),
             inbound: Inbound::new(),
+            arriving: Vec::new(),
             subscriptions: Vec::new(),
             queue: None,
             rooms: Vec::new(),
@@ -229,7 +243,11 @@ impl Engine {
             stamp: 0,
             merged: 0,
             is_ready: false,
+            resumed: Vec::new(),
+            is_on_disk: false,
             has_moved: false,
+            is_listed: false,
+            held: 0,
         })
     }
 
@@ -289,7 +307,7 @@ impl Engine {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
         }
         self.links.counters.sessions_now -= 1;
-        if session.is_persistent() {
+        if session.is_on_disk {
             for op in persist::forget_session(&session) {
                 self.journal.push(op);
             }
@@ -298,8 +316,10 @@ impl Engine {
 
     /// Writes a session's record, if the session outlives its connection.
     pub(crate) fn save_session(&mut self, index: u32) {
-        let Some(session) = self.sessions.peek(index) else { return };
-        if session.is_persistent() && self.journal.is_on() {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        // One that was kept and now ends with its connection says so, or a crash would bring it back.
+        session.is_on_disk |= session.is_persistent();
+        if session.is_on_disk && self.journal.is_on() {
             self.journal.push(persist::put_session(session, self.now));
         }
     }
@@ -363,11 +383,9 @@ impl Engine {
                     self.timers.set(at_ms, Timer::Link(conn.slot));
                 }
             }
-            Input::Closed { conn } => {
-                if self.links.by_conn(conn).is_some() {
-                    self.detach(conn.slot, true);
-                    self.links.remove(conn);
-                }
+            Input::Closed { conn } if self.links.by_conn(conn).is_some() => {
+                self.detach(conn.slot, true);
+                self.links.remove(conn);
             }
             Input::Verified { conn, good } => self.on_verified(conn, good),
             _ => {}

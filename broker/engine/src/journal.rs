@@ -4,10 +4,11 @@
 
 use crate::{
     acks::Outcome,
-    crossing::Reply,
+    crossing::{Mark, Reply},
     io::{ConnId, Output, ShardId},
+    mutant::Mutant,
 };
-use katydid_mqtt::packet::PacketId;
+use katydid_mqtt::{packet::PacketId, reason::ReasonCode};
 use katydid_store::Op;
 use std::collections::VecDeque;
 
@@ -22,10 +23,18 @@ pub(crate) enum Waiter {
     Subscribe(u64),
     /// The oldest lease that was asked for.
     Lease,
-    /// A QoS 2 message to a session on a connection: it may be sent, or released.
+    /// A QoS 2 message to a session on a connection: it may be sent.
     Outbound(u32, ConnId, PacketId),
+    /// The same message was received: it may be released.
+    Release(u32, ConnId, PacketId),
+    /// What was in flight to a session that is back on this connection: it may be sent again.
+    Resume(u32, ConnId),
+    /// A page of a session's queue: the session's index and identifier, and its first number.
+    Page(u32, u64, u64),
+    /// A QoS 2 message that several shards stored, by a bit a shard, is marked as received.
+    Marked(Mark, u64),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
-    Complete(ConnId, PacketId),
+    Complete(ConnId, PacketId, ReasonCode),
 }
 
 /// The gathered operations and the waiters.
@@ -76,7 +85,12 @@ impl Journal {
 
     /// Registers a waiter for everything pushed so far; `false` when there is nothing to wait for.
     pub(crate) fn wait(&mut self, waiter: Waiter) -> bool {
-        if self.off {
+        let is_early = match waiter {
+            Waiter::Publish(..) => Mutant::AckBeforeSync.is_on(),
+            Waiter::Subscribe(_) => Mutant::SubscribeBeforeSync.is_on(),
+            _ => false,
+        };
+        if self.off || is_early {
             return false;
         }
         let number = if self.ops.is_empty() { self.handed } else { self.handed + 1 };

@@ -25,6 +25,10 @@ pub mod io;
 mod journal;
 mod link;
 mod message;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod persist;
 mod plain;
 mod publish;
@@ -90,6 +94,8 @@ pub struct Engine {
     targets: plain::Targets,
     templates: deliver::Templates,
     parts: Slab<route::Parts>,
+    /// QoS 2 messages whose part here was stored before a restart, by their digest; they may come again.
+    arrived: HashMap<crossing::Mark, u64, FixedState>,
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
@@ -101,13 +107,19 @@ pub struct Engine {
     view_names: HashMap<Arc<str>, u32, FixedState>,
     dirty_views: Vec<u32>,
     entering: Slab<room::Entering>,
-    /// Pages that were asked for: view, member, and the identifier of the member's session.
-    reads: Slab<(u32, u32, u64)>,
+    /// Pages that were asked for.
+    reads: Slab<room::Reading>,
 }
+
+/// A driver makes all engines on one thread and moves each to its own.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Engine>();
+};
 
 impl Engine {
     /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
-    /// seeds the identifiers that it makes.
+    /// seeds the identifiers that it makes. Where there are several, [`start`] makes them all.
     pub fn new(
         settings: Arc<Settings>,
         shard: ShardId,
@@ -138,6 +150,7 @@ impl Engine {
             targets: plain::Targets::default(),
             templates: deliver::Templates::default(),
             parts: Slab::new(),
+            arrived: HashMap::default(),
             subscribing: Slab::new(),
             watching: Slab::new(),
             homes: HashMap::default(),
@@ -218,6 +231,41 @@ impl Engine {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// Starts a broker of `shards` shards (at most 64) from what the store held: one engine for each, in order.
+///
+/// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
+/// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
+/// identifiers that they make.
+pub fn start(
+    settings: &Arc<Settings>,
+    shards: usize,
+    entropy: u64,
+    now: Now,
+    restored: &Restored,
+) -> Vec<Engine> {
+    let engine =
+        |shard: usize| Engine::new(settings.clone(), ShardId(shard as u16), shards, entropy, now, restored);
+    let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
+    loop {
+        let mut said = Vec::new();
+        for engine in &mut engines {
+            let from = engine.shard;
+            for output in std::mem::take(&mut engine.outputs) {
+                match output {
+                    Output::ToShard { shard, message } => said.push((from, shard, message)),
+                    other => engine.outputs.push_back(other),
+                }
+            }
+        }
+        if said.is_empty() {
+            return engines;
+        }
+        for (from, to, message) in said {
+            engines[usize::from(to.0)].handle(now, Input::Shard { from, message });
+        }
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) will: Option<Box<crate::will::Will>>,
     /// SUBSCRIBE packets that wait for other shards or the disk; deliveries wait behind them.
     pub(crate) subscribing: u16,
+    /// What was in flight before waits until it is on disk; deliveries wait behind it.
+    pub(crate) is_resuming: bool,
     pub(crate) is_dirty: bool,
     pub(crate) is_paused: bool,
     /// Something waits until the ring has been written.
@@ -97,6 +99,13 @@ impl OwnAliases {
         }
         self.numbers.insert(topic.into(), number);
         Alias::Set(number)
+    }
+}
+
+impl Link {
+    /// Whether deliveries may be written; who finds that they may not is woken when they may.
+    pub(crate) fn is_open(&self) -> bool {
+        self.subscribing == 0 && !self.is_resuming
     }
 }
 
@@ -148,6 +157,7 @@ impl Links {
             ring: Ring::default(),
             will: None,
             subscribing: 0,
+            is_resuming: false,
             is_dirty: false,
             is_paused: false,
             is_behind: false,

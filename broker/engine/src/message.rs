@@ -135,6 +135,13 @@ impl Message {
         &self.buffer[self.payload_start as usize..]
     }
 
+    /// A digest of its content (FNV-1a), to tell a message that is sent again from another one.
+    pub(crate) fn digest(&self) -> u64 {
+        self.buffer.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+
     /// What it weighs in limits, in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.buffer.len() + 64

@@ -4,7 +4,7 @@
 use crate::{
     crossing::Mark,
     deliver::Grant,
-    io::Now,
+    io::{Now, ShardId},
     message::{Message, Reader, Shared, push_text},
     session::{Ids, Origin, Sent, Session, Subscription},
 };
@@ -26,11 +26,24 @@ pub const INBOUND: Space = Space(5);
 /// Session identifier and packet identifier to an outbound message in flight, or its release.
 pub const OUTBOUND: Space = Space(6);
 
+/// Session identifier and room name, or none for the session's queue, to the number below which every QoS 2 message has
+/// been given a packet identifier: a restart gives it no other.
+pub const SENT: Space = Space(7);
+
+/// Session identifier, packet identifier and shard to the digest of an inbound QoS 2 message of which the shard has stored
+/// its part, while it is not known whether all have.
+pub const ARRIVED: Space = Space(8);
+
 /// Logs of rooms have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
 
 pub(crate) fn queue_log(session: u64) -> LogId {
     session | QUEUE_BIT
+}
+
+/// The session whose queue a log is.
+pub(crate) fn session_of(log: LogId) -> Option<u64> {
+    (log & QUEUE_BIT != 0).then_some(log & !QUEUE_BIT)
 }
 
 fn put(space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Op {
@@ -123,8 +136,48 @@ pub(crate) fn delete_position(session: u64, room: &str) -> Op {
     delete(POSITIONS, session_key(session, room.as_bytes()))
 }
 
+/// A QoS 2 message is sent: from the session's queue, or from a room.
+pub(crate) fn put_sent(session: u64, sent: &Sent) -> Option<Op> {
+    let (place, seq) = match sent.origin {
+        Origin::Queue(0) => return None,
+        Origin::Queue(seq) => ("", seq),
+        Origin::Room(_, seq) => (sent.message.topic().split('/').nth(1)?, seq),
+    };
+    Some(put(SENT, session_key(session, place.as_bytes()), (seq + 1).to_be_bytes().to_vec()))
+}
+
+/// A session starts anew in a room, or leaves it; without a room, its queue goes.
+pub(crate) fn delete_sent(session: u64, room: &str) -> Op {
+    delete(SENT, session_key(session, room.as_bytes()))
+}
+
 pub(crate) fn put_inbound(mark: Mark) -> Op {
     put(INBOUND, session_key(mark.session, &mark.packet_id.to_be_bytes()), Bytes::new())
+}
+
+fn arrived_key(mark: Mark, shard: ShardId) -> Vec<u8> {
+    session_key(mark.session, &[mark.packet_id.to_be_bytes(), shard.0.to_be_bytes()].concat())
+}
+
+pub(crate) fn put_arrived(mark: Mark, shard: ShardId, digest: u64) -> Op {
+    put(ARRIVED, arrived_key(mark, shard), digest.to_be_bytes().to_vec())
+}
+
+pub(crate) fn delete_arrived(mark: Mark, shard: ShardId) -> Op {
+    delete(ARRIVED, arrived_key(mark, shard))
+}
+
+/// The reverse of [`put_arrived`].
+pub(crate) fn read_arrived(key: &[u8], value: &[u8]) -> Option<(Mark, ShardId, u64)> {
+    let mut reader = Reader(key);
+    let mark = Mark { session: reader.u64()?, packet_id: reader.u16()? };
+    Some((mark, ShardId(reader.u16()?), Reader(value).u64()?))
+}
+
+/// The message that an inbound identifier stands for.
+pub(crate) fn read_inbound(key: &[u8]) -> Option<Mark> {
+    let mut reader = Reader(key);
+    Some(Mark { session: reader.u64()?, packet_id: reader.u16()? })
 }
 
 pub(crate) fn delete_inbound(session: u64, packet_id: PacketId) -> Op {
@@ -241,8 +294,11 @@ pub(crate) fn subscription_of(filter: Box<str>, id: u32, options: u8) -> Subscri
 
 /// Forgets everything about a session but what others share.
 pub(crate) fn forget_session(session: &Session) -> Vec<Op> {
-    let mut ops =
-        vec![delete(SESSIONS, session.id.to_be_bytes().to_vec()), Op::DropLog { log: queue_log(session.id) }];
+    let mut ops = vec![
+        delete(SESSIONS, session.id.to_be_bytes().to_vec()),
+        Op::DropLog { log: queue_log(session.id) },
+        delete_sent(session.id, ""),
+    ];
     ops.extend(session.inbound.ids().map(|id| delete_inbound(session.id, id)));
     ops.extend(session.outbound.iter().map(|resend| match resend {
         katydid_mqtt::session::Resend::Publish { id, .. } | katydid_mqtt::session::Resend::PubRel { id } => {

@@ -8,6 +8,7 @@ use crate::{
     io::{ConnId, Output, ShardMessage},
     message::Message,
     receive::Fault,
+    session::Arriving,
     timers::Timer,
 };
 use katydid_chat::topic::Topic;
@@ -54,10 +55,17 @@ impl Engine {
         let Some(session) = self.sessions.peek(index) else { return Ok(()) };
         let refused = self.refuses_publish(session, publish, &topic);
         if let Some(reason) = refused {
+            if let (Version::V5, Some(id), Some(session)) =
+                (version, publish.packet_id, self.sessions.by_index(index))
+                && publish.qos == QoS::ExactlyOnce
+            {
+                // It is not taken in: sent again, it is refused again.
+                session.inbound.acknowledged(QoS::ExactlyOnce, id);
+            }
             self.refuse_publish(token, reason);
             return Ok(());
         }
-        let needs_mark = publish.qos == QoS::ExactlyOnce && session.is_persistent() && self.journal.is_on();
+        let needs_mark = publish.qos == QoS::ExactlyOnce && session.is_on_disk && self.journal.is_on();
         let mark = publish
             .packet_id
             .filter(|_| needs_mark)
@@ -87,13 +95,20 @@ impl Engine {
         let is_rec = publish.qos == QoS::ExactlyOnce;
         if receipt == Receipt::Duplicate {
             if !link.acks.owes_rec(packet_id) {
-                let token = link.acks.open(conn, packet_id, true);
-                link.acks.settle(token, Outcome::SUCCESS);
+                let token = link.acks.open(conn, index, packet_id, true);
+                // As long as the first one is not safe, neither is this one.
+                match session.arriving.iter_mut().find(|arriving| arriving.packet_id == packet_id) {
+                    Some(arriving) => arriving.again = Some(token),
+                    None => link.acks.settle(token, Outcome::SUCCESS),
+                }
                 self.send_acks(conn);
             }
             return Ok(None);
         }
-        let token = link.acks.open(conn, packet_id, is_rec);
+        let token = link.acks.open(conn, index, packet_id, is_rec);
+        if is_rec {
+            session.arriving.push(Arriving { packet_id, first: token, again: None });
+        }
         if link.acks.len() > usize::from(self.settings.limits.receive_maximum) * OWED_MAX {
             self.links.pause(conn.slot);
         }
@@ -176,9 +191,17 @@ impl Engine {
     }
 
     pub(crate) fn settle_ack(&mut self, token: AckToken, outcome: Outcome) {
-        if let Some(link) = self.links.by_conn(token.conn) {
-            link.acks.settle(token, outcome);
-            self.send_acks(token.conn);
+        let mut tokens = [Some(token), None];
+        if let Some(session) = self.sessions.by_index(token.session)
+            && let Some(at) = session.arriving.iter().position(|arriving| arriving.first == token)
+        {
+            tokens[1] = session.arriving.swap_remove(at).again;
+        }
+        for token in tokens.into_iter().flatten() {
+            if let Some(link) = self.links.by_conn(token.conn) {
+                link.acks.settle(token, outcome);
+                self.send_acks(token.conn);
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Queued {
 pub(crate) struct Queue {
     waiting: VecDeque<Queued>,
     bytes: usize,
+    /// Messages of QoS 0 among those in memory.
+    once: usize,
     /// Number of the next message that is stored.
     pub(crate) next_seq: u64,
     /// First number that is on disk only, where the disk is ahead of memory.
@@ -32,6 +34,8 @@ pub(crate) struct Queue {
     disk_bytes: usize,
     /// Whether a page has been asked for.
     pub(crate) is_reading: bool,
+    /// QoS 2 messages below this were given packet identifiers before a restart.
+    pub(crate) sent_below: u64,
     /// The log has been trimmed below this.
     pub(crate) trimmed: u64,
 }
@@ -41,10 +45,12 @@ impl Default for Queue {
         Self {
             waiting: VecDeque::new(),
             bytes: 0,
+            once: 0,
             next_seq: 1,
             disk_from: None,
             disk_bytes: 0,
             is_reading: false,
+            sent_below: 0,
             trimmed: 1,
         }
     }
@@ -82,7 +88,13 @@ impl Queue {
             return;
         }
         self.bytes += weight;
+        self.once += usize::from(queued.qos == QoS::AtMostOnce);
         self.waiting.push_back(queued);
+    }
+
+    /// Whether a message of QoS 0 waits, which the next one must not overtake `[MQTT-4.6.0-6]`.
+    pub(crate) fn has_once(&self) -> bool {
+        self.once > 0
     }
 
     pub(crate) fn front(&self) -> Option<&Queued> {
@@ -92,6 +104,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let queued = self.waiting.pop_front()?;
         self.bytes -= queued.message.weight();
+        self.once -= usize::from(queued.qos == QoS::AtMostOnce);
         if self.waiting.is_empty() && self.waiting.capacity() > 64 {
             self.waiting = VecDeque::new();
         }
@@ -103,10 +116,11 @@ impl Queue {
         if self.waiting.len() > 64 || self.is_reading { None } else { self.disk_from }
     }
 
-    /// Takes a page that was read; an empty one says that nothing is left on disk.
-    pub(crate) fn page_in(&mut self, page: Vec<Queued>) {
+    /// Takes what of a page still has to be sent, and the last number that was read; without one nothing is left on
+    /// disk.
+    pub(crate) fn page_in(&mut self, page: Vec<Queued>, last: Option<u64>) {
         self.is_reading = false;
-        let Some(last) = page.last().map(|queued| queued.seq) else {
+        let Some(last) = last else {
             self.disk_from = None;
             self.disk_bytes = 0;
             return;

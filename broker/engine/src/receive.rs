@@ -176,6 +176,12 @@ impl Engine {
         match session.outbound.puback(ack.packet_id) {
             Ok(_) => {
                 session.has_moved = true;
+                let resumed = session.resumed.iter_mut();
+                let mut open = resumed.filter(|it| it.packet_id == ack.packet_id && !it.is_acknowledged);
+                if let Some(resumed) = open.next() {
+                    resumed.is_acknowledged = true;
+                    self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
+                }
                 self.sessions.mark_ready(index);
                 Ok(())
             }
@@ -194,7 +200,7 @@ impl Engine {
                 if is_kept {
                     // PUBREL leaves when its state is on disk, so that a crash cannot send the message again.
                     self.journal.push(persist::put_outbound(session, id, None));
-                    self.journal.wait(Waiter::Outbound(index, conn, id));
+                    self.journal.wait(Waiter::Release(index, conn, id));
                 } else {
                     self.links.send_release(conn.slot, id);
                 }
@@ -225,7 +231,7 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.pubcomp(ack.packet_id) {
             Ok(()) => {
-                if session.is_persistent() {
+                if session.is_on_disk {
                     self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
                 }
                 self.sessions.mark_ready(index);
@@ -241,18 +247,18 @@ impl Engine {
     fn on_pubrel(&mut self, conn: ConnId, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         let id = ack.packet_id;
-        let reason = if session.inbound.release(id) {
-            if session.is_persistent() && self.journal.is_on() {
-                // A client that has its PUBCOMP uses the identifier anew: the old one has to be off the disk by then.
+        let is_known = session.inbound.release(id);
+        let reason = if is_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        if session.is_on_disk && self.journal.is_on() {
+            if is_known {
                 self.journal.push(persist::delete_inbound(session.id, id));
-                if self.journal.wait(Waiter::Complete(conn, id)) {
-                    return Ok(());
-                }
             }
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
-        };
+            // A client that has its PUBCOMP uses the identifier anew: the old one has to be off the disk by then, also
+            // where PUBREL came twice.
+            if self.journal.wait(Waiter::Complete(conn, id, reason)) {
+                return Ok(());
+            }
+        }
         self.send_pubcomp(conn, id, reason);
         Ok(())
     }
@@ -274,14 +280,7 @@ impl Engine {
                     "session expiry set by DISCONNECT was 0 in CONNECT",
                 ));
             }
-            let was_persistent = session.is_persistent();
             session.expiry_secs = secs.min(longest);
-            if was_persistent && secs == 0 {
-                // From here on nothing of it is kept; what is on disk goes now.
-                for op in persist::forget_session(session) {
-                    self.journal.push(op);
-                }
-            }
         }
         // Only a normal DISCONNECT takes the will away [MQTT-3.14.4-3].
         let publish_will = disconnect.reason != ReasonCode::Success;

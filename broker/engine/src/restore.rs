@@ -2,21 +2,26 @@
 
 use crate::{
     Engine, Restored,
-    crossing::home,
+    crossing::{Mark, home},
     io::ReadQuery,
+    journal::Waiter,
+    mutant::Mutant,
     persist,
     queue::{Queue, Queued},
-    room::home::{Fetch, Home},
-    session::Session,
+    room::{
+        Cause,
+        home::{Fetch, Home},
+    },
+    session::{Origin, Resumed, Session},
     timers::Timer,
 };
 use katydid_chat::topic::Replay;
 use katydid_mqtt::{
-    packet::PacketId,
+    packet::{PacketId, QoS},
     session::{InFlight, Inbound, Outbound},
 };
-use katydid_store::{LogId, LogStats};
-use std::collections::HashMap;
+use katydid_store::{LogId, LogStats, Op};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Entries and bytes of one page of a session's queue.
 const PAGE_ENTRIES: usize = 2048;
@@ -45,15 +50,28 @@ impl Engine {
                 positions.insert(key, u64::from_be_bytes(position));
             }
         }
-        let mut known = HashMap::new();
+        let mut sent: HashMap<(u64, &[u8]), u64> = HashMap::new();
+        for (_, key, value) in of(persist::SENT) {
+            if let (Some(key), Ok(below)) = (persist::split_session_key(key), value.as_ref().try_into()) {
+                sent.insert(key, u64::from_be_bytes(below));
+            }
+        }
+        let mut known = BTreeMap::new();
         for (_, key, value) in of(persist::SESSIONS) {
             if let Some((id, index)) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
             }
         }
+        if self.shard.0 == 0 {
+            self.clear_remains(restored);
+        }
+        self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
         for (id, index) in known {
-            self.restore_subscriptions(id, index, &positions);
+            if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
+                queue.sent_below = *below;
+            }
+            self.restore_subscriptions(id, index, &positions, &sent);
         }
     }
 
@@ -65,6 +83,7 @@ impl Engine {
             return;
         }
         let stats = logs.get(&log);
+        let leased = if Mutant::NumberReused.is_on() { 1 } else { leased };
         let next = leased.max(stats.map_or(1, |stats| stats.next));
         let first = stats.map_or(next, |stats| stats.first);
         let room =
@@ -81,6 +100,10 @@ impl Engine {
     ) -> Option<(u64, u32)> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
+        if record.expiry_secs == 0 {
+            // It ended with its connection.
+            return None;
+        }
         if crate::home_shard(&record.client_id, self.shards) != self.shard {
             return None;
         }
@@ -105,6 +128,7 @@ impl Engine {
             ends_at_ms,
             outbound: Outbound::new(self.settings.limits.inflight),
             inbound: Inbound::new(),
+            arriving: Vec::new(),
             subscriptions: record
                 .subscriptions
                 .into_iter()
@@ -116,7 +140,11 @@ impl Engine {
             stamp: 0,
             merged: 0,
             is_ready: false,
+            resumed: Vec::new(),
+            is_on_disk: true,
             has_moved: false,
+            is_listed: false,
+            held: 0,
         });
         if ends_at_ms != 0 {
             self.timers.set(ends_at_ms, Timer::Expiry(index));
@@ -124,7 +152,52 @@ impl Engine {
         Some((id, index))
     }
 
-    fn restore_in_flight(&mut self, restored: &Restored, known: &HashMap<u64, u32>) {
+    /// Takes off the disk what belongs to no session: its end and its last publish, on another shard, can cross, and a
+    /// session that was to end with its connection may have been cut short. One shard does it for all.
+    fn clear_remains(&mut self, restored: &Restored) {
+        let lives = |value: &[u8]| persist::read_session(value).is_some_and(|record| record.expiry_secs > 0);
+        let of_sessions = restored.records.iter().filter(|(space, ..)| *space == persist::SESSIONS);
+        let living: HashSet<u64> = of_sessions
+            .filter(|(.., value)| lives(value))
+            .filter_map(|(_, key, _)| persist::split_session_key(key).map(|(id, _)| id))
+            .collect();
+        let by_session = [
+            persist::SESSIONS,
+            persist::POSITIONS,
+            persist::INBOUND,
+            persist::OUTBOUND,
+            persist::SENT,
+            persist::ARRIVED,
+        ];
+        for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
+            if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
+                self.journal.push(Op::Delete { space: *space, key: key.clone() });
+            }
+        }
+        for (log, _) in &restored.logs {
+            if persist::session_of(*log).is_some_and(|id| !living.contains(&id)) {
+                self.journal.push(Op::DropLog { log: *log });
+            }
+        }
+    }
+
+    /// Parts of messages that may come again; those of a message that is marked cannot.
+    fn restore_arrived(&mut self, restored: &Restored) {
+        let of = |space| restored.records.iter().filter(move |(it, ..)| *it == space);
+        let marked: HashSet<Mark> =
+            of(persist::INBOUND).filter_map(|(_, key, _)| persist::read_inbound(key)).collect();
+        for (mark, shard, digest) in
+            of(persist::ARRIVED).filter_map(|(_, key, value)| persist::read_arrived(key, value))
+        {
+            if shard == self.shard && marked.contains(&mark) {
+                self.forget_arrived(mark);
+            } else if shard == self.shard {
+                self.arrived.insert(mark, digest);
+            }
+        }
+    }
+
+    fn restore_in_flight(&mut self, restored: &Restored, known: &BTreeMap<u64, u32>) {
         for (space, key, value) in &restored.records {
             let Some((id, rest)) = persist::split_session_key(key) else { continue };
             if *space != persist::INBOUND && *space != persist::OUTBOUND {
@@ -138,14 +211,30 @@ impl Engine {
             } else if let Some(kept) = persist::read_outbound(value) {
                 let state = match kept {
                     None => InFlight::Released,
-                    Some((qos, message)) => InFlight::Publish { qos, message },
+                    Some((qos, message)) => {
+                        if qos == QoS::AtLeastOnce {
+                            let origin = Some(message.origin);
+                            session.resumed.push(Resumed { packet_id, origin, is_acknowledged: false });
+                        }
+                        InFlight::Publish { qos, message }
+                    }
                 };
                 session.outbound.restore(packet_id, state);
             }
         }
     }
 
-    fn restore_subscriptions(&mut self, id: u64, index: u32, positions: &HashMap<(u64, &[u8]), u64>) {
+    fn queue_of(&mut self, index: u32) -> Option<&mut Queue> {
+        self.sessions.by_index(index)?.queue.as_deref_mut()
+    }
+
+    fn restore_subscriptions(
+        &mut self,
+        id: u64,
+        index: u32,
+        positions: &HashMap<(u64, &[u8]), u64>,
+        sent: &HashMap<(u64, &[u8]), u64>,
+    ) {
         use katydid_chat::topic::Filter as ChatFilter;
         let Some(session) = self.sessions.by_index(index) else { return };
         let subscriptions = std::mem::take(&mut session.subscriptions);
@@ -156,7 +245,8 @@ impl Engine {
                 ChatFilter::Room { room, .. } => {
                     let position = positions.get(&(id, room.as_bytes())).copied();
                     let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
-                    self.enter_room(None, index, room, subscription, replay);
+                    let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
+                    self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
                 }
                 _ => {
                     self.keep_subscription(index, subscription);
@@ -170,6 +260,14 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return };
         let id = session.id;
         session.queue_mut().is_reading = true;
+        // What has been appended is read when it is on disk, and not taken for the end of the queue before.
+        if !self.journal.wait(Waiter::Page(index, id, from)) {
+            self.fetch_queue(index, id, from);
+        }
+    }
+
+    /// Everything that was in the queue when its page was asked for is on disk.
+    pub(crate) fn fetch_queue(&mut self, index: u32, id: u64, from: u64) {
         let query = ReadQuery::From { seq: from, entries: PAGE_ENTRIES, bytes: PAGE_BYTES };
         self.fetch(persist::queue_log(id), query, Fetch::Queue { index, session: id });
     }
@@ -177,8 +275,14 @@ impl Engine {
     /// A page of a session's queue is here.
     pub(crate) fn page_queue(&mut self, index: u32, id: u64, entries: &[katydid_store::Entry]) {
         let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) else { return };
-        let page: Vec<Queued> = entries.iter().filter_map(persist::read_queued).collect();
-        session.queue_mut().page_in(page);
+        let sent_below = session.queue_mut().sent_below;
+        let mut page: Vec<Queued> = entries.iter().filter_map(persist::read_queued).collect();
+        // What has an identifier already is in flight, or done.
+        page.retain(|queued| {
+            let was_sent = queued.qos == QoS::ExactlyOnce && queued.seq < sent_below;
+            !was_sent && !session.has_resumed(Origin::Queue(queued.seq))
+        });
+        session.queue_mut().page_in(page, entries.last().map(|entry| entry.seq));
         self.sessions.mark_ready(index);
     }
 }

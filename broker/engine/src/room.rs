@@ -9,7 +9,8 @@ mod members;
 mod run;
 pub(crate) mod view;
 
-pub(crate) use members::Entering;
+pub(crate) use members::{Cause, Entering};
+pub(crate) use view::Reading;
 
 use katydid_chat::topic::Channel;
 

@@ -10,6 +10,7 @@ use crate::{
     io::{Output, ShardId, ShardMessage},
     journal::Waiter,
     message::Shared,
+    mutant::Mutant,
     persist,
     plain::Subscriber,
 };
@@ -21,6 +22,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Parts {
     reply: Reply,
+    /// Stored when all parts are: a crash in between makes the publisher send the message again, not lose it.
+    mark: Option<Mark>,
+    /// The shards that store parts, a bit each.
+    shards: u64,
     outcome: Outcome,
     remaining: u32,
 }
@@ -70,9 +75,6 @@ impl Engine {
         if message.retain {
             self.set_retained(message);
         }
-        if let Some(mark) = mark {
-            self.journal.push(persist::put_inbound(mark));
-        }
         let mut targets = std::mem::take(&mut self.targets);
         self.plain.targets(message.topic(), self.shard, &mut targets);
         let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
@@ -80,14 +82,23 @@ impl Engine {
         let part = match reply {
             Some(reply) if targets.remote.iter().any(|_| true) => {
                 let remaining = targets.remote.len() as u32 + 1;
-                Some(self.parts.insert(Parts { reply, outcome, remaining }) as u64)
+                let here = 1 << self.shard.0;
+                let shards = targets.remote.iter().fold(here, |shards, (shard, ..)| shards | 1 << shard.0);
+                Some(self.parts.insert(Parts { reply, mark, shards, outcome, remaining }) as u64)
             }
             _ => None,
         };
         for (shard, plain, groups) in targets.remote.drain(..) {
-            self.send_to(shard, Crossing::Deliver { message: message.clone(), plain, groups, part });
+            let (message, mark) = (message.clone(), mark.filter(|_| part.is_some()));
+            self.send_to(shard, Crossing::Deliver { message, plain, groups, part, mark });
         }
-        self.deliver_here(message, targets.local, &targets.local_groups);
+        self.deliver_part(message, (targets.local, &targets.local_groups), mark, part.is_some());
+        if let (None, Some(mark)) = (part, mark) {
+            self.journal.push(persist::put_inbound(mark));
+            if self.arrived.contains_key(&mark) {
+                self.forget_arrived(mark);
+            }
+        }
         targets.clear();
         self.targets = targets;
         let waiter = match (part, reply) {
@@ -105,17 +116,57 @@ impl Engine {
         &mut self,
         from: ShardId,
         message: &Shared,
-        plain: bool,
-        groups: &[Arc<str>],
+        to: (bool, &[Arc<str>]),
         part: Option<u64>,
+        mark: Option<Mark>,
     ) {
         let stored_before = self.journal.pushed();
-        self.deliver_here(message, plain, groups);
+        self.deliver_part(message, to, mark, true);
         let Some(part) = part else { return };
         let waiter = Waiter::Part(from, part);
         if self.journal.pushed() == stored_before || !self.journal.wait(waiter) {
             self.finish(waiter);
         }
+    }
+
+    /// Delivers this shard's part of a message. One of QoS 2 that several shards store is marked as received only when
+    /// all have; until then each remembers its part, so that a message that is sent again after a crash is not
+    /// delivered again where it was.
+    fn deliver_part(
+        &mut self,
+        message: &Shared,
+        to: (bool, &[Arc<str>]),
+        mark: Option<Mark>,
+        is_split: bool,
+    ) {
+        let is_known =
+            mark.and_then(|mark| self.arrived.get(&mark)).is_some_and(|digest| *digest == message.digest());
+        if is_known {
+            return;
+        }
+        let stored_before = self.journal.pushed();
+        self.deliver_here(message, to.0, to.1);
+        let has_stored = self.journal.pushed() != stored_before;
+        if let (Some(mark), true) = (mark, is_split && has_stored) {
+            self.journal.push(persist::put_arrived(mark, self.shard, message.digest()));
+        }
+    }
+
+    /// A message of several parts is marked as received, on disk.
+    pub(crate) fn tell_marked(&mut self, mark: Mark, shards: u64) {
+        for shard in (0..self.shards as u16).filter(|shard| shards >> shard & 1 != 0).map(ShardId) {
+            if shard == self.shard {
+                self.forget_arrived(mark);
+            } else {
+                self.send_to(shard, Crossing::Marked { mark });
+            }
+        }
+    }
+
+    /// The message cannot come again.
+    pub(crate) fn forget_arrived(&mut self, mark: Mark) {
+        self.arrived.remove(&mark);
+        self.journal.push(persist::delete_arrived(mark, self.shard));
     }
 
     /// Delivers to this shard's subscribers: one copy a session, however many filters match `[MQTT-3.3.4-2]`.
@@ -138,7 +189,14 @@ impl Engine {
         parts.remaining -= 1;
         if parts.remaining == 0 {
             let parts = self.parts.remove(part as usize);
-            self.finish(Waiter::Publish(parts.reply, parts.outcome));
+            let waiter = Waiter::Publish(parts.reply, parts.outcome);
+            let Some(mark) = parts.mark else { return self.finish(waiter) };
+            self.journal.push(persist::put_inbound(mark));
+            for waiter in [Waiter::Marked(mark, parts.shards), waiter] {
+                if !self.journal.wait(waiter) {
+                    self.finish(waiter);
+                }
+            }
         }
     }
 
@@ -161,7 +219,7 @@ impl Engine {
             counters.refused_retained += 1;
             return;
         }
-        if !is_system {
+        if !is_system && !Mutant::RetainedNotStored.is_on() {
             self.journal.push(persist::put_retained(message));
         }
         self.plain.retained.insert(message.topic(), message.clone());

@@ -3,10 +3,10 @@
 //! Invariant: a session is in the table exactly as long as it is connected or has not expired, and its index is not
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
-use crate::{message::Shared, queue::Queue, will::DelayedWill};
+use crate::{acks::AckToken, message::Shared, queue::Queue, will::DelayedWill};
 use foldhash::fast::FixedState;
 use katydid_mqtt::{
-    packet::SubscribeOptions,
+    packet::{PacketId, SubscribeOptions},
     session::{Inbound, Outbound},
 };
 use slab::Slab;
@@ -69,6 +69,25 @@ pub(crate) struct Subscription {
     pub(crate) id: u32,
 }
 
+/// A QoS 2 message from the client whose outcome is not known yet; it may be sent again meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arriving {
+    pub(crate) packet_id: PacketId,
+    /// The acknowledgement that its first PUBLISH is owed.
+    pub(crate) first: AckToken,
+    /// The one that its last PUBLISH is owed, on a later connection.
+    pub(crate) again: Option<AckToken>,
+}
+
+/// A QoS 1 message that was in flight when the broker was shut down, and is again under its old identifier.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumed {
+    pub(crate) packet_id: PacketId,
+    /// Where it must not be sent from a second time; `None` where the client asked for it anew.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) is_acknowledged: bool,
+}
+
 /// A session's place in a room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -93,6 +112,7 @@ pub(crate) struct Session {
     pub(crate) ends_at_ms: u64,
     pub(crate) outbound: Outbound<Sent>,
     pub(crate) inbound: Inbound,
+    pub(crate) arriving: Vec<Arriving>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) rooms: Vec<Place>,
@@ -101,8 +121,16 @@ pub(crate) struct Session {
     pub(crate) stamp: u32,
     pub(crate) merged: u32,
     pub(crate) is_ready: bool,
+    /// What was in flight at QoS 1 before a restart.
+    pub(crate) resumed: Vec<Resumed>,
+    /// Whether the store has a record of it: then it is forgotten there when it ends, however it ends.
+    pub(crate) is_on_disk: bool,
     /// Whether its queue or its positions moved since they were written.
     pub(crate) has_moved: bool,
+    /// Whether its positions are to be written soon.
+    pub(crate) is_listed: bool,
+    /// QoS 2 messages to this connection that wait until their identifiers are on disk.
+    pub(crate) held: u32,
 }
 
 impl Session {
@@ -111,8 +139,22 @@ impl Session {
         self.expiry_secs > 0
     }
 
+    /// Whether a message is in flight, or was, under an identifier from before a restart.
+    pub(crate) fn has_resumed(&self, origin: Origin) -> bool {
+        self.resumed.iter().any(|resumed| resumed.origin == Some(origin))
+    }
+
+    /// Whether its positions are kept and nobody has noted yet that they move.
+    pub(crate) fn wants_listing(&self) -> bool {
+        self.is_persistent() && !self.is_listed
+    }
+
     pub(crate) fn queue_mut(&mut self) -> &mut Queue {
         self.queue.get_or_insert_default()
+    }
+
+    pub(crate) fn has_once_queued(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.has_once())
     }
 
     pub(crate) fn has_queued(&self) -> bool {

@@ -10,6 +10,7 @@ use crate::{
     message::Shared,
     plain::{Subscriber, wants_retained},
     receive::Fault,
+    room::Cause,
     session::{Session, Subscription},
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
@@ -71,6 +72,9 @@ impl Engine {
         let replay = replay_property(packet.user_properties);
         let pending = self.open_pending(conn, packet.packet_id, false);
         for (written, options) in packet.filters {
+            if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+                entry.remaining += 1;
+            }
             let wanted = Wanted {
                 written,
                 options,
@@ -105,9 +109,6 @@ impl Engine {
 
     /// Starts one subscription: it is answered through the pending packet, or refused with a reason.
     fn subscribe(&mut self, pending: u64, index: u32, wanted: Wanted<'_>) -> Result<(), ReasonCode> {
-        if let Some(entry) = self.subscribing.get_mut(pending as usize) {
-            entry.remaining += 1;
-        }
         let (replay, written) =
             topic::split_replay(wanted.written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let parsed = Filter::parse(written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
@@ -147,7 +148,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
-                self.enter_room(Some(pending), index, room, subscription, replay);
+                self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
                 Ok(())
             }
             _ => {

@@ -9,6 +9,7 @@ use crate::{
     journal::Waiter,
     link::Phase,
     message::Message,
+    mutant::Mutant,
     persist,
     timers::Timer,
 };
@@ -46,9 +47,10 @@ impl Engine {
                 self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark);
             }
             Crossing::Published { token, outcome } => self.settle_ack(token, outcome),
-            Crossing::Deliver { message, plain, groups, part } => {
-                self.deliver_for(from, &message, plain, &groups, part);
+            Crossing::Deliver { message, plain, groups, part, mark } => {
+                self.deliver_for(from, &message, (plain, &groups), part, mark);
             }
+            Crossing::Marked { mark } => self.forget_arrived(mark),
             Crossing::Delivered { part } => self.part_done(part),
             Crossing::Watch { filter, group, ticket, retained } => {
                 let retained = self.watched_from(from, &filter, group.as_ref(), retained);
@@ -89,14 +91,32 @@ impl Engine {
             Waiter::Subscribe(pending) => self.answer_subscribe(pending),
             Waiter::Lease => self.lease_durable(),
             Waiter::Outbound(index, conn, packet_id) => {
-                let lives = self.sessions.peek(index).is_some_and(|session| session.link == Some(conn.slot));
-                if lives && self.links.by_conn(conn).is_some() {
+                if self.is_on(index, conn) {
                     let (_, mut delivering) = self.delivering();
                     delivering.outbound_durable(index, conn.slot, packet_id);
                 }
             }
-            Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
+            Waiter::Release(index, conn, packet_id) => {
+                if self.is_on(index, conn) {
+                    self.links.send_release(conn.slot, packet_id);
+                }
+            }
+            Waiter::Resume(index, conn) => {
+                if let (true, Some(link)) = (self.is_on(index, conn), self.links.by_conn(conn)) {
+                    link.is_resuming = false;
+                    self.sessions.mark_ready(index);
+                }
+            }
+            Waiter::Page(index, session, from) => self.fetch_queue(index, session, from),
+            Waiter::Marked(mark, shards) => self.tell_marked(mark, shards),
+            Waiter::Complete(conn, packet_id, reason) => self.send_pubcomp(conn, packet_id, reason),
         }
+    }
+
+    /// Whether a session still is on the connection it was on.
+    fn is_on(&mut self, index: u32, conn: ConnId) -> bool {
+        let is_on = self.sessions.peek(index).is_some_and(|session| session.link == Some(conn.slot));
+        is_on && self.links.by_conn(conn).is_some()
     }
 
     fn fire_timers(&mut self) {
@@ -218,18 +238,27 @@ impl Engine {
             self.journal.push(persist::trim_queue(id, below));
         }
         if has_rooms {
-            if self.moved.is_empty() {
-                self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
-            }
-            self.moved.push(index);
+            self.list_moved(index);
         }
     }
 
+    /// A session's positions moved: they are written soon, however often they move until then.
+    pub(crate) fn list_moved(&mut self, index: u32) {
+        let Some(session) = self.sessions.by_index(index).filter(|session| session.wants_listing()) else {
+            return;
+        };
+        session.is_listed = true;
+        if self.moved.is_empty() {
+            self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
+        }
+        self.moved.push(index);
+    }
+
     fn write_positions(&mut self) {
-        let mut moved = std::mem::take(&mut self.moved);
-        moved.sort_unstable();
-        moved.dedup();
-        for index in moved {
+        for index in std::mem::take(&mut self.moved) {
+            if let Some(session) = self.sessions.by_index(index) {
+                session.is_listed = false;
+            }
             self.save_positions(index);
         }
     }
@@ -243,7 +272,7 @@ impl Engine {
             let Some((link, pool, counters)) = self.links.for_writing(conn) else { return Transmit::Drained };
             if link.ring.is_empty() {
                 let is_behind = std::mem::take(&mut link.is_behind);
-                if let (true, Phase::Open(index)) = (is_behind, &link.phase) {
+                if let (true, Phase::Open(index)) = (is_behind && !Mutant::LostWakeUp.is_on(), &link.phase) {
                     let index = *index;
                     self.sessions.mark_ready(index);
                 }

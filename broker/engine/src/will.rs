@@ -5,6 +5,7 @@ use crate::{
     Engine,
     io::Now,
     message::{Message, Shared},
+    mutant::Mutant,
     timers::Timer,
 };
 use katydid_mqtt::packet::{Publish, Will as WillPacket};
@@ -60,6 +61,9 @@ impl Engine {
 
     /// The session goes on before the delay was over: no will `[MQTT-3.1.3-9]`.
     pub(crate) fn cancel_will(&mut self, index: u32) {
+        if Mutant::WillNotCancelled.is_on() {
+            return;
+        }
         if let Some(delayed) = self.take_will(index) {
             drop(delayed);
         }

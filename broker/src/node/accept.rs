@@ -25,6 +25,8 @@ use super::{listeners::ListenerState, transport::Socket};
 
 /// How long accepting pauses when the process or the system has no file descriptor left, in milliseconds.
 const BACKOFF_MS: u64 = 100;
+/// The same warning is given this seldom, in milliseconds.
+const WARNING_MS: u64 = 1000;
 /// Connections accepted from one listener a tick at most, so that those that are there are served too.
 const ACCEPTS_PER_TICK: usize = 64;
 /// Tokens from here on up are listeners.
@@ -147,7 +149,7 @@ impl Admission {
     pub(super) fn refuse(&self, mono_ms: u64, why: Refusal, listener: &str, address: Option<IpAddr>) {
         let refused = self.refused.fetch_add(1, Relaxed) + 1;
         let told_ms = self.told_ms.load(Relaxed);
-        let due = told_ms == 0 || mono_ms >= told_ms + 1000;
+        let due = told_ms == 0 || mono_ms >= told_ms + WARNING_MS;
         if due && self.told_ms.compare_exchange(told_ms, mono_ms.max(1), Relaxed, Relaxed).is_ok() {
             let since = refused - self.refused_told.swap(refused, Relaxed);
             let address = address.map(tracing::field::display);
@@ -273,6 +275,8 @@ pub(super) struct Acceptor {
     admission: Arc<Admission>,
     /// Accepting pauses until then.
     paused_until_ms: Option<u64>,
+    /// From when on a failure is worth another warning.
+    warn_again_ms: u64,
     closed: bool,
 }
 
@@ -303,7 +307,7 @@ impl Acceptor {
             }
             doors.push(Door { socket, listener, knocked: true });
         }
-        Ok(Self { doors, admission, paused_until_ms: None, closed: false })
+        Ok(Self { doors, admission, paused_until_ms: None, warn_again_ms: 0, closed: false })
     }
 
     /// Takes an event, if it is for a listener.
@@ -363,7 +367,10 @@ impl Acceptor {
                         }
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                         _ => {
-                            warn!(%error, listener = door.listener.name, "accepting pauses");
+                            if mono_ms >= self.warn_again_ms {
+                                warn!(%error, listener = door.listener.name, "accepting pauses");
+                                self.warn_again_ms = mono_ms + WARNING_MS;
+                            }
                             self.paused_until_ms = Some(mono_ms + BACKOFF_MS);
                             return;
                         }

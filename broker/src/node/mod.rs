@@ -18,16 +18,19 @@ mod verify;
 
 use accept::{Acceptor, Admission};
 use inbox::{Inbox, Letter};
-use katydid_engine::{Counters, Engine, Settings, ShardId};
+use katydid_engine::{Counters, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
 use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
     error::Error,
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
-    panic, process,
+    panic,
+    path::PathBuf,
+    process,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -43,10 +46,13 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Reloaded};
+use crate::config::{Bind, Config, Listener, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How often every inbox is emptied before the shards stop: a shard answers before it hands out what it took, a message
+/// takes two steps at most, and an answer may be left over from before.
+const SHUTDOWN_ROUNDS: usize = 4;
 /// Shards at most: an engine keeps a set of them in 64 bits.
 const SHARDS: usize = 64;
 /// What a process that panicked exits with.
@@ -146,6 +152,8 @@ struct Broker {
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
     store: OpenStore,
+    /// Files to remove at the end.
+    unix_sockets: Vec<PathBuf>,
     verify_refused: Arc<AtomicU64>,
     statistics: Statistics,
     /// The counters that shards have reported since they were asked.
@@ -158,7 +166,7 @@ impl Broker {
         let shards = config.shards.clamp(1, SHARDS);
         let opened = listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
         let store = OpenStore::open(&config.store)?;
-        let restored = Arc::new(storage::restore(&*store.store)?);
+        let restored = storage::restore(&*store.store)?;
         let mut polls = Vec::with_capacity(shards);
         let mut inboxes = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -181,19 +189,17 @@ impl Broker {
             config.connect_rate,
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
+        let entropy = RandomState::new().build_hasher().finish();
+        let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored);
+        drop(restored);
         let mut threads = Vec::with_capacity(shards);
-        for (index, poll) in polls.into_iter().enumerate() {
+        for (index, (poll, engine)) in polls.into_iter().zip(engines).enumerate() {
             let acceptor =
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
-            let (links, settings, restored) =
-                (Arc::clone(&links), Arc::clone(settings), Arc::clone(&restored));
+            let links = Arc::clone(&links);
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
             let thread = thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || {
-                let entropy = RandomState::new().build_hasher().finish();
-                let (id, now) = (ShardId(index as u16), links.clock.now());
-                let engine = Engine::new(settings, id, shards, entropy, now, &restored);
-                drop(restored);
                 let parts =
                     Parts { index, poll, engine, acceptor, links: Arc::clone(&links), storage, verify };
                 links.tell(Notice::Ready);
@@ -212,6 +218,7 @@ impl Broker {
             verifiers,
             storage,
             store,
+            unix_sockets: unix_sockets(&config.listeners),
             verify_refused: verify_link.refused_counter(),
             statistics: Statistics::default(),
             reported: vec![None; shards],
@@ -329,9 +336,29 @@ impl Broker {
                 }
             }
         }
-        // Only now: what one shard hands out may be for another one to store.
+        // What one shard hands out is for another one, and leads to more: a will goes to its topic's shard, and from
+        // there to those of its subscribers.
+        for _ in 0..SHUTDOWN_ROUNDS {
+            self.go_round(deadline).await?;
+        }
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Stop);
+        }
+        Ok(())
+    }
+
+    /// Waits until every shard has taken what was in its inbox.
+    async fn go_round(&mut self, deadline: Instant) -> Result<(), Failure> {
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Report);
+        }
+        let mut waiting = vec![true; self.shards.len()];
+        while waiting.contains(&true) {
+            match timeout_at(deadline, self.notices.recv()).await {
+                Ok(Some(Notice::Counted { shard, .. })) => waiting[shard] = false,
+                Ok(notice) => self.take_notice(notice)?,
+                Err(_) => return Ok(()),
+            }
         }
         Ok(())
     }
@@ -344,8 +371,20 @@ impl Broker {
         }
         self.storage.finish();
         drop(self.store);
+        for path in self.unix_sockets {
+            // Somebody else may have removed it.
+            let _ = fs::remove_file(path);
+        }
         info!("everything is on disk");
     }
+}
+
+fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {
+    let path = |listener: &Listener| match &listener.bind {
+        Bind::Unix(path) => Some(path.clone()),
+        Bind::Tcp(_) => None,
+    };
+    listeners.iter().filter_map(path).collect()
 }
 
 /// The longest packet that a listener takes.

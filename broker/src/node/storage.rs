@@ -5,6 +5,8 @@
 //! held back for a while to join others. Invariant: [`Letter::Durable`] is posted after the store said that the
 //! commit survives a power cut; a failed commit is final and ends the process, so that nothing false is acknowledged.
 
+mod queue;
+
 use katydid_engine::{ReadQuery, Restored};
 use katydid_store::{
     DelayedSync, Entry, Limit, LogId, MemoryStore, Op, Options, SledStore, Space, Store, StoreError,
@@ -14,7 +16,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -23,6 +25,7 @@ use tracing::error;
 
 use super::inbox::{Inbox, Letter};
 use crate::config::StoreConfig;
+use queue::{CommitReceiver, CommitSender};
 
 /// Spaces that hold the engine's records.
 const SPACES: std::ops::RangeInclusive<u8> = 0..=15;
@@ -30,6 +33,16 @@ const SPACES: std::ops::RangeInclusive<u8> = 0..=15;
 const READERS: usize = 2;
 /// Steps that are gathered into one commit at most, so that its memory and its time stay bounded.
 const GROUP_OPS: usize = 65_536;
+
+/// After a commit that several waited for, the writer pauses for this share of the time that it took, so that groups
+/// stay whole.
+const PAUSE_SHARE: u32 = 3;
+/// It never pauses longer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(2);
+/// Nor where the pause would be shorter than this: on a fast disk it gains nothing.
+const PAUSE_MIN: Duration = Duration::from_micros(200);
+/// Steps of a commit that one message alone makes, at most.
+const ALONE_OPS: usize = 4;
 
 /// A commit of one shard.
 #[derive(Debug)]
@@ -112,19 +125,19 @@ pub(super) struct StorageCounters {
 /// Where shards hand in what concerns the store. Dropping the last clone ends the threads.
 #[derive(Debug, Clone)]
 pub(super) struct StorageLink {
-    commits: Sender<Commit>,
+    commits: CommitSender,
     queries: Sender<Query>,
 }
 
 impl StorageLink {
     /// Queues a commit.
     pub(super) fn commit(&self, commit: Commit) {
-        // The writer ends after the last link is dropped, or with the process.
-        let _ = self.commits.send(commit);
+        self.commits.send(commit);
     }
 
     /// Queues a read.
     pub(super) fn read(&self, query: Query) {
+        // The readers end after the last link is dropped, or with the process.
         let _ = self.queries.send(query);
     }
 }
@@ -147,7 +160,7 @@ impl Storage {
         inboxes: &[Arc<Inbox>],
         lazy_commit: Duration,
     ) -> io::Result<(Self, StorageLink)> {
-        let (commits, queued) = mpsc::channel();
+        let (commits, queued) = queue::commits();
         let (queries, asked) = mpsc::channel();
         let counters = Arc::<StorageCounters>::default();
         let mut threads = Vec::with_capacity(1 + READERS);
@@ -213,12 +226,11 @@ struct Group {
     /// The newest commit of each shard that is in it.
     newest: Vec<Option<u64>>,
     joined: u64,
-    urgent: bool,
 }
 
 impl Group {
     fn add(&mut self, commit: Commit) {
-        let Commit { shard, number, mut ops, urgent } = commit;
+        let Commit { shard, number, mut ops, urgent: _ } = commit;
         if self.ops.is_empty() {
             self.ops = ops;
         } else {
@@ -226,34 +238,38 @@ impl Group {
         }
         self.newest[shard] = Some(number);
         self.joined += 1;
-        self.urgent |= urgent;
-    }
-
-    fn is_full(&self) -> bool {
-        self.ops.len() >= GROUP_OPS
     }
 }
 
 impl Writer {
-    fn run(self, queued: &Receiver<Commit>) -> Result<(), StoreError> {
-        while let Ok(first) = queued.recv() {
-            let mut group = Group { newest: vec![None; self.inboxes.len()], ..Group::default() };
-            group.add(first);
-            self.gather(queued, &mut group);
-            self.commit(group)?;
-        }
-        Ok(())
-    }
-
-    /// Adds what has queued; waits for more as long as nobody waits for what is there.
-    fn gather(&self, queued: &Receiver<Commit>, group: &mut Group) {
-        let deadline = Instant::now() + self.lazy_commit;
-        while !group.is_full() {
-            let wait = if group.urgent { Duration::ZERO } else { deadline.duration_since(Instant::now()) };
-            match queued.recv_timeout(wait) {
-                Ok(commit) => group.add(commit),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+    fn run(self, queued: &CommitReceiver) -> Result<(), StoreError> {
+        let mut commits = Vec::new();
+        let mut took = Duration::ZERO;
+        let mut had_company = false;
+        loop {
+            // Those who were just told answer with their next message. Without this they would find the next sync
+            // begun, by those who came a moment earlier, and two halves would take turns for ever.
+            let pause = took / PAUSE_SHARE;
+            if pause >= PAUSE_MIN && (had_company || queued.has_some()) {
+                thread::sleep(pause.min(PAUSE_MAX));
             }
+            if !queued.take(self.lazy_commit, &mut commits) {
+                return Ok(());
+            }
+            let began = Instant::now();
+            had_company = commits.iter().map(|commit| commit.ops.len()).sum::<usize>() > ALONE_OPS;
+            let mut group = Group { newest: vec![None; self.inboxes.len()], ..Group::default() };
+            for commit in commits.drain(..) {
+                group.add(commit);
+                if group.ops.len() >= GROUP_OPS {
+                    let newest = vec![None; self.inboxes.len()];
+                    self.commit(std::mem::replace(&mut group, Group { newest, ..Group::default() }))?;
+                }
+            }
+            if group.joined > 0 {
+                self.commit(group)?;
+            }
+            took = began.elapsed();
         }
     }
 

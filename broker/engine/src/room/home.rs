@@ -10,6 +10,7 @@ use crate::{
     io::{Output, ReadQuery, ShardId},
     journal::Waiter,
     message::{Message, Shared},
+    mutant::Mutant,
     persist,
 };
 use katydid_chat::topic::Topic;
@@ -201,7 +202,7 @@ impl Engine {
         self.links.counters.room_messages += 1;
         let keep = Entry { seq, time_ms, bytes: entry.to_disk() };
         self.journal.push(katydid_store::Op::Append { log, entry: keep });
-        if let Some(mark) = mark {
+        if let Some(mark) = mark.filter(|_| !Mutant::UnmarkedInbound.is_on()) {
             self.journal.push(persist::put_inbound(mark));
         }
         let commit = self.journal.pending_number();

@@ -6,6 +6,7 @@ use crate::{
     Engine,
     crossing::{Crossing, Start, home},
     io::ShardId,
+    mutant::Mutant,
     persist,
     session::{Origin, Place, Sent, Session, Subscription},
 };
@@ -13,10 +14,19 @@ use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{packet::QoS, session::Resend};
 use std::{collections::VecDeque, sync::Arc};
 
+/// Why a session enters a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cause {
+    /// A filter of the SUBSCRIBE that waits under this key.
+    Subscribe(u64),
+    /// It was there when the broker stopped, and had been sent the QoS 2 messages below a number.
+    Restart { sent_below: u64 },
+}
+
 /// An enter that the room's home has not answered.
 #[derive(Debug)]
 pub(crate) struct Entering {
-    pending: Option<u64>,
+    cause: Cause,
     view: u32,
     index: u32,
     session: u64,
@@ -29,7 +39,7 @@ impl Engine {
     /// A subscription to a room: its session is a member from the answer of the room's home on.
     pub(crate) fn enter_room(
         &mut self,
-        pending: Option<u64>,
+        cause: Cause,
         index: u32,
         room: &str,
         subscription: Subscription,
@@ -56,7 +66,7 @@ impl Engine {
         let session = self.sessions.peek(index).map_or(0, |session| session.id);
         let moves = replay.is_some();
         let ticket =
-            self.entering.insert(Entering { pending, view, index, session, subscription, moves }) as u64;
+            self.entering.insert(Entering { cause, view, index, session, subscription, moves }) as u64;
         let home = home(&room, self.shards);
         if home == self.shard {
             self.enter_at_home(home, &room, start, ticket);
@@ -68,22 +78,54 @@ impl Engine {
     /// The room's home has answered.
     pub(crate) fn on_entered(&mut self, ticket: u64, log: u64, start: u64, next: u64) {
         let Some(entering) = self.entering.try_remove(ticket as usize) else { return };
-        let Entering { pending, view: view_index, index, session, subscription, moves } = entering;
+        let Entering { cause, view: view_index, index, session, subscription, moves } = entering;
         let view = &mut self.views[view_index as usize];
         view.pending -= 1;
         view.log = log;
-        view.next = view.next.max(next);
+        view.continue_at(next);
+        let start = if Mutant::GapAtEnter.is_on() && start == next { start + 1 } else { start };
         if self.sessions.peek(index).is_some_and(|known| known.id == session) {
             self.keep_subscription(index, subscription);
             self.join(view_index, index, start, next, moves);
+            self.start_exactly_once(view_index, index, cause, moves);
             self.refresh_members(index);
             self.save_position(index, view_index);
             self.sessions.mark_ready(index);
         } else {
             self.drop_view_if_unused(view_index);
         }
-        if let Some(pending) = pending {
+        if let Cause::Subscribe(pending) = cause {
             self.filter_answered(pending);
+        }
+    }
+
+    /// From which number on QoS 2 messages have to be sent: after a restart not those that had been, but all of them
+    /// where the client asked for them anew.
+    fn start_exactly_once(&mut self, view_index: u32, index: u32, cause: Cause, moves: bool) {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        let view = &mut self.views[view_index as usize];
+        let place = session.rooms.iter().find(|place| place.view == view_index);
+        let Some(member) = place.and_then(|place| view.members.get_mut(place.member as usize)) else {
+            return;
+        };
+        match cause {
+            Cause::Restart { sent_below } => {
+                member.sent_below = member.sent_below.max(sent_below);
+                // What it has not been sent is new to it, as if the broker had been up: no RETAIN on it.
+                member.replay_below = 0;
+            }
+            Cause::Subscribe(_) if moves => {
+                member.sent_below = 0;
+                let log = view.log;
+                let of_room = |origin: &Origin| matches!(origin, Origin::Room(of, _) if *of == log);
+                for resumed in &mut session.resumed {
+                    resumed.origin = resumed.origin.filter(|origin| !of_room(origin));
+                }
+                if session.is_on_disk {
+                    self.journal.push(persist::delete_sent(session.id, &view.name));
+                }
+            }
+            Cause::Subscribe(_) => {}
         }
     }
 
@@ -110,6 +152,7 @@ impl Engine {
             is_reading: false,
             page: VecDeque::new(),
             page_next: 0,
+            sent_below: 0,
         }) as u32;
         session.rooms.push(Place { view: view_index, member });
     }
@@ -135,9 +178,10 @@ impl Engine {
     fn leave(&mut self, index: u32, place: Place) {
         if let Some(session) = self.sessions.by_index(index) {
             session.rooms.retain(|known| known.view != place.view);
-            if session.is_persistent() {
+            if session.is_on_disk {
                 let room = &self.views[place.view as usize].name;
                 self.journal.push(persist::delete_position(session.id, room));
+                self.journal.push(persist::delete_sent(session.id, room));
             }
         }
         self.views[place.view as usize].members.try_remove(place.member as usize);
@@ -215,7 +259,7 @@ impl Engine {
                 qos: QoS::AtLeastOnce,
                 message: Sent { origin: Origin::Room(log, seq), .. },
                 ..
-            } if *log == view.log => Some(*seq),
+            } if *log == view.log && !Mutant::PositionTooFar.is_on() => Some(*seq),
             _ => None,
         });
         let position = in_flight.min().map_or(member.cursor, |seq| seq.min(member.cursor));

@@ -10,7 +10,7 @@ use crate::{
     crossing::Crossing,
     deliver::Delivering,
     message::Shared,
-    session::{Ids, Origin, Sent},
+    session::{Ids, Origin, Sent, Session},
 };
 use katydid_mqtt::{
     packet::{PacketId, QoS, SubscribeOptions},
@@ -44,6 +44,18 @@ pub(crate) struct Member {
     pub(crate) page: VecDeque<Shared>,
     /// Number after the page.
     pub(crate) page_next: u64,
+    /// QoS 2 messages below this were sent before a restart.
+    pub(crate) sent_below: u64,
+}
+
+/// A page that was asked for: for a member of a view, by the identifier of its session.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    view: u32,
+    member: u32,
+    session: u64,
+    /// Where the member was.
+    from: u64,
 }
 
 /// A room on a shard.
@@ -97,6 +109,17 @@ impl View {
         member.page.is_empty() && member.cursor < self.tail_first()
     }
 
+    /// The home says which number comes next. Where entries are missing before it, the shard was not told of them: what
+    /// it has is left over from a time before it left the room, and nobody here has to get it.
+    pub(crate) fn continue_at(&mut self, next: u64) {
+        if self.next < next {
+            self.next = next;
+            self.tail = VecDeque::new();
+            self.tail_bytes = 0;
+            self.fresh = 0;
+        }
+    }
+
     /// Gives back the recent entries that everybody here has been sent; who is behind reads them from the home.
     pub(crate) fn forget_tail(&mut self) {
         if self.fresh == 0 {
@@ -146,7 +169,8 @@ impl Engine {
             view.tail.iter().skip(view.tail.len() - view.fresh).cloned().collect();
         view.fresh = 0;
         let from = batch.first().map_or(view.next, |(entry, _)| entry.seq);
-        let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next: view.next, log: view.log };
+        let (next, log) = (view.next, view.log);
+        let mut runs = Runs { runs: Vec::new(), batch: &batch, from, next, log, moved: Vec::new() };
         let mut behind = Vec::new();
         let mut members = std::mem::take(&mut view.members);
         for (key, member) in &mut members {
@@ -160,7 +184,11 @@ impl Engine {
             if advance(&view, member, &mut delivering) == Stop::Behind {
                 behind.push(key as u32);
             }
+            if delivering.sessions.peek(member.session).is_some_and(Session::wants_listing) {
+                runs.moved.push(member.session);
+            }
         }
+        let moved = runs.moved;
         view.members = members;
         let tail_bytes = self.settings.rooms.tail_bytes;
         while view.tail_bytes > tail_bytes {
@@ -168,6 +196,9 @@ impl Engine {
             view.tail_bytes -= entry.weight();
         }
         self.views[index as usize] = view;
+        for session in moved {
+            self.list_moved(session);
+        }
         for member in behind {
             self.read_page(index, member);
         }
@@ -183,13 +214,18 @@ impl Engine {
         };
         let view = std::mem::replace(view, View::new("".into()));
         let (_, mut delivering) = self.delivering();
+        let cursor = member.cursor;
         let stop = if member.is_resting || member.is_reading {
             Stop::Blocked
         } else {
             advance(&view, &mut member, &mut delivering)
         };
         self.views[index as usize] = view;
+        let (session, has_moved) = (member.session, member.cursor != cursor);
         self.views[index as usize].members[key as usize] = member;
+        if has_moved {
+            self.list_moved(session);
+        }
         if stop == Stop::Behind {
             self.read_page(index, key);
         }
@@ -201,7 +237,7 @@ impl Engine {
         member.is_reading = true;
         let (room, from, session) = (view.name.clone(), member.cursor, member.session);
         let id = self.sessions.peek(session).map_or(0, |session| session.id);
-        let ticket = self.reads.insert((index, key, id)) as u64;
+        let ticket = self.reads.insert(Reading { view: index, member: key, session: id, from }) as u64;
         let home = crate::crossing::home(&room, self.shards);
         if home == self.shard {
             self.read_at_home(home, &room, from, ticket);
@@ -212,19 +248,21 @@ impl Engine {
 
     /// A page of history for a member who is behind.
     pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64) {
-        let Some((index, key, id)) = self.reads.try_remove(ticket as usize) else { return };
-        let Some(view) = self.views.get_mut(index as usize) else { return };
-        let Some(member) = view.members.get_mut(key as usize) else { return };
+        let Some(reading) = self.reads.try_remove(ticket as usize) else { return };
+        let Some(view) = self.views.get_mut(reading.view as usize) else { return };
+        let Some(member) = view.members.get_mut(reading.member as usize) else { return };
         let session = member.session;
-        if self.sessions.peek(session).is_none_or(|session| session.id != id) {
+        if self.sessions.peek(session).is_none_or(|session| session.id != reading.session) {
             return;
         }
         member.is_reading = false;
-        let cursor = member.cursor;
-        member.page = entries.into_iter().filter(|entry| entry.seq >= cursor).collect();
-        member.page_next = next;
-        if member.page.is_empty() {
-            member.cursor = member.cursor.max(next);
+        // A member that was moved meanwhile needs another page: between its cursor and this one there may be entries.
+        if member.cursor == reading.from {
+            member.page = entries.into_iter().filter(|entry| entry.seq >= reading.from).collect();
+            member.page_next = next;
+            if member.page.is_empty() {
+                member.cursor = member.cursor.max(next);
+            }
         }
         self.sessions.mark_ready(session);
     }
@@ -261,6 +299,7 @@ fn vacant() -> Member {
         is_reading: false,
         page: VecDeque::new(),
         page_next: 0,
+        sent_below: 0,
     }
 }
 
@@ -307,13 +346,18 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
         if let Some((granted, ids)) = granted {
             let retain = entry.seq < member.replay_below;
             let qos = granted.min(entry.qos);
+            let was_sent = qos == QoS::ExactlyOnce && entry.seq < member.sent_below;
             let origin = Origin::Room(view.log, entry.seq);
-            if !delivering.send_entry(
-                member.session,
-                slot,
-                qos,
-                Sent { message: entry.clone(), retain, ids, origin },
-            ) {
+            let session = delivering.sessions.peek(member.session);
+            let was_sent = was_sent || session.is_some_and(|session| session.has_resumed(origin));
+            if !was_sent
+                && !delivering.send_entry(
+                    member.session,
+                    slot,
+                    qos,
+                    Sent { message: entry.clone(), retain, ids, origin },
+                )
+            {
                 return Stop::Blocked;
             }
             if retain {
@@ -336,6 +380,8 @@ struct Runs<'a> {
     from: u64,
     next: u64,
     log: u64,
+    /// Sessions whose positions are to be written.
+    moved: Vec<u32>,
 }
 
 impl Runs<'_> {
@@ -348,7 +394,7 @@ impl Runs<'_> {
         let Some(session) = delivering.sessions.by_index(member.session) else { return false };
         let Some(slot) = session.link else { return false };
         let keeps_exactly_once = qos == QoS::ExactlyOnce && session.is_persistent();
-        if keeps_exactly_once || !delivering.settings.access.is_open() {
+        if keeps_exactly_once || session.held > 0 || !delivering.settings.access.is_open() {
             return false;
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };
@@ -356,8 +402,7 @@ impl Runs<'_> {
             return false;
         }
         let kind = Kind { version: link.version, qos, events };
-        let (packet_bytes, waiting, is_open) =
-            (link.packet_bytes as usize, link.ring.len(), link.subscribing == 0);
+        let (packet_bytes, waiting, is_open) = (link.packet_bytes as usize, link.ring.len(), link.is_open());
         let known =
             self.runs.iter().position(|run| run.as_ref().map_or_else(|kind| *kind, |run| run.kind) == kind);
         let at = known.unwrap_or_else(|| {
@@ -375,6 +420,9 @@ impl Runs<'_> {
             return false;
         }
         member.cursor = self.next;
+        if session.wants_listing() {
+            self.moved.push(member.session);
+        }
         let (batch, log) = (self.batch, self.log);
         let outbound = &mut session.outbound;
         let track = |packet: &Packet| -> PacketId {

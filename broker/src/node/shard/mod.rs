@@ -43,6 +43,10 @@ const EVENTS: usize = 1024;
 const READ_BYTES: usize = 128 << 10;
 /// Bytes that a tick reads at most, so that the writes that follow do not wait long.
 const TICK_BYTES: usize = 4 << 20;
+/// A wait that gives at least so many events shows that many are sending: then a tick reads on for a while.
+const GATHER_EVENTS: usize = 16;
+/// How long a tick reads on at most; it ends as soon as nobody has anything to say, so only a flood takes this long.
+const GATHER: Duration = Duration::from_millis(3);
 /// How long what is left is written to a connection that closes, and to all of them when the shard stops.
 const CLOSE_MS: u64 = 1000;
 /// How long a socket that still gets bytes stays half open, so that the peer sees our last word.
@@ -172,6 +176,12 @@ impl Shard {
             }
             let now = self.links.clock.now();
             self.take_events(now, &events);
+            self.fed_late = false;
+            self.accept(now);
+            // Letters first: what another shard was told before a publish came to this one also counts before it.
+            self.open_letters(now);
+            self.read_ready(now);
+            self.gather(now, &mut events)?;
             self.tick(now);
             if self.stop_at_ms.is_some_and(|at| self.table.len() == 0 || now.mono_ms >= at) && !self.is_busy()
             {
@@ -180,12 +190,28 @@ impl Shard {
         }
     }
 
+    /// Reads on while many are sending, so that what they say to the same receivers leaves in one write.
+    fn gather(&mut self, now: Now, events: &mut Events) -> io::Result<()> {
+        if events.iter().count() < GATHER_EVENTS {
+            return Ok(());
+        }
+        let began = Instant::now();
+        while self.ready.is_empty() && began.elapsed() < GATHER {
+            match self.poll.poll(events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) => return Ok(()),
+                Ok(()) => {}
+            }
+            if events.is_empty() {
+                return Ok(());
+            }
+            self.take_events(now, events);
+            self.read_ready(now);
+        }
+        Ok(())
+    }
+
     fn tick(&mut self, now: Now) {
-        self.fed_late = false;
-        self.accept(now);
-        // Letters first: what another shard was told before a publish came to this one also counts before it.
-        self.open_letters(now);
-        self.read_ready(now);
         self.run_timers(now);
         self.engine.settle(now);
         self.carry_outputs(now);
