@@ -317,7 +317,7 @@ impl World {
         let of_room = |filter: &str| Model::room_of(filter) == Some(room);
         let is_in =
             it.subs.iter().find(|(filter, sub)| sub.is_certain && of_room(filter)).map(|(_, sub)| sub.lowest);
-        let Some((since, step)) = member.start.filter(|_| is_in.is_some()) else { return };
+        let Some((since, step)) = member.start.filter(|_| is_in.is_some() && it.is_online()) else { return };
         let first = since.or(member.first);
         for (seq, message) in history {
             let said = &self.model.said[message as usize];
