@@ -69,6 +69,8 @@ pub(crate) struct Will {
 pub(crate) struct Model {
     pub(crate) step: u64,
     pub(crate) now_ms: u64,
+    /// Queues are so small that clients may be disconnected for it.
+    pub(crate) may_overflow: bool,
     /// From which step on every will is seen.
     pub(crate) observed_step: Option<u64>,
     pub(crate) said: Vec<Said>,

@@ -70,7 +70,7 @@ impl Plan {
             denied: None,
             jumps: random.chance(20),
             restless: random.pick(&[1, 4, 10]),
-            queue_policy: QueuePolicy::DropOldest,
+            queue_policy: random.pick(&[QueuePolicy::DropOldest, QueuePolicy::Disconnect]),
         }
     }
 

@@ -69,7 +69,12 @@ impl Client {
             Packet::Disconnect(disconnect) => {
                 let (number, reason) = (self.number, disconnect.reason);
                 model.note(|| format!("client {number} is told to go: {reason:?}"));
-                if !matches!(reason, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown) {
+                let is_expected = match reason {
+                    ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown => true,
+                    ReasonCode::QuotaExceeded => model.may_overflow,
+                    _ => false,
+                };
+                if !is_expected {
                     model.violated(format!("client {number} is disconnected with {reason:?}"));
                 }
             }

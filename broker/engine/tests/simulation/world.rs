@@ -74,6 +74,7 @@ impl World {
         let now = Now { mono_ms: 1_000, unix_ms: 1_800_000_000_000 };
         let settings = Arc::new(plan.settings());
         let mut model = Model::default();
+        model.may_overflow = plan.is_tiny;
         model.trace = has_trace.then(Vec::new);
         let clients = plan.clients(&mut random);
         let mut world = Self {
