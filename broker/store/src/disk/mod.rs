@@ -2,7 +2,7 @@
 //!
 //! A key for every message would be too dear, so a commit is one value of the journal ([`journal`]), durable with one
 //! sync. Its entries wait in memory, in their log's tail ([`state`]), until a checkpoint ([`checkpoint`]) packs them into
-//! chunks of their log's history ([`history`], [`chunk`]), and its records go to their tree ([`records`]). Opening reads
+//! chunks of their log's history ([`history`], [`chunk`]), and its records go to their tree ([`records`]). When the file holds much that is dead, it is swept ([`sweep`]). Opening reads
 //! the logs' heads and replays the journal ([`recovery`]). Values of every size fit ([`values`]), within what sled
 //! keeps safe ([`sizes`]).
 //!
@@ -23,6 +23,7 @@ mod records;
 mod recovery;
 mod sizes;
 mod state;
+mod sweep;
 mod sync;
 mod values;
 
@@ -40,6 +41,7 @@ use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::{CommitNo, Journal};
 use state::State;
+use sweep::Schedule;
 pub use sync::{DelayedSync, FileSync, SyncHook};
 use values::Scratch;
 
@@ -85,6 +87,8 @@ pub struct Counters {
     pub sync_nanos: u64,
     /// Checkpoints that ended.
     pub checkpoints: u64,
+    /// Times that what is kept was written anew, so that the file does not grow for ever.
+    pub sweeps: u64,
     /// Bytes that the journal holds now.
     pub journal_bytes: u64,
 }
@@ -96,6 +100,7 @@ struct Tally {
     syncs: AtomicU64,
     sync_nanos: AtomicU64,
     checkpoints: AtomicU64,
+    sweeps: AtomicU64,
     journal_bytes: AtomicU64,
 }
 
@@ -132,6 +137,7 @@ struct Writer {
     meta: sled::Tree,
     last_commit: CommitNo,
     checkpoint: Option<Checkpoint>,
+    sweeps: Schedule,
     options: Options,
     scratch: Scratch,
     ops: Vec<u8>,
@@ -156,6 +162,7 @@ impl SledStore {
             syncs: value(&self.tally.syncs),
             sync_nanos: value(&self.tally.sync_nanos),
             checkpoints: value(&self.tally.checkpoints),
+            sweeps: value(&self.tally.sweeps),
             journal_bytes: value(&self.tally.journal_bytes),
         }
     }
@@ -164,10 +171,13 @@ impl SledStore {
         let commit = writer.last_commit + 1;
         let added = writer.write_journal(commit, &ops, &self.trees, &self.tally)?;
         let mark = writer.advance_checkpoint(added, &self.trees, &self.state, &self.tally)?;
+        writer.sweep(added, &self.trees, &self.tally)?;
         writer.sync(&self.tally)?;
         if let Some(mark) = mark {
             writer.journal.release(mark);
             self.tally.checkpoints.fetch_add(1, Ordering::Relaxed);
+            let live = shared(&self.state).live_bytes();
+            writer.sweeps.consider(writer.file.metadata()?.len(), live, writer.options.segment_bytes);
         }
         let count = ops.len() as u64;
         let cuts = self.cuts(&ops)?;
@@ -289,6 +299,17 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn sweep(&mut self, added: usize, trees: &Trees, tally: &Tally) -> Result<(), StoreError> {
+        if self.sweeps.is_idle() {
+            return Ok(());
+        }
+        let file = (trees.sizes, self.file.metadata()?.len());
+        if self.sweeps.step(added, &trees.all(), file, &mut self.scratch)? {
+            tally.sweeps.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn sync(&mut self, tally: &Tally) -> Result<(), StoreError> {

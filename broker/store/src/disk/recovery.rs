@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, RwLock};
+use std::time::Duration;
 
 use super::checkpoint::{Trees, load_heads};
 use super::history::History;
@@ -17,6 +18,7 @@ use super::journal::{CommitNo, Journal};
 use super::records::Records;
 use super::sizes::Sizes;
 use super::state::State;
+use super::sweep::Schedule;
 use super::values::{Scratch, Values};
 use super::{Options, SledStore, Tally, Writer, sync};
 use crate::{Op, StoreError};
@@ -30,6 +32,7 @@ pub(super) const MARK: &str = "mark";
 pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreError> {
     fs::create_dir_all(path)?;
     let lock = lock(path)?;
+    wait_for_threads(&path.join("db"))?;
     let is_new = prepare(path)?;
     let db = sled::Config::new()
         .path(path)
@@ -64,6 +67,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         meta,
         last_commit,
         checkpoint: None,
+        sweeps: Schedule::default(),
         options,
         scratch: Scratch::default(),
         ops: Vec::new(),
@@ -109,6 +113,20 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::Busy(path.to_path_buf())),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Waits for what threads of sled may still do to the file after a store of this process was dropped. They hold sled's
+/// own lock meanwhile; another process cannot, because `lock` is ours.
+fn wait_for_threads(database: &Path) -> Result<(), StoreError> {
+    let Ok(file) = File::open(database) else { return Ok(()) };
+    for _ in 0..5_000 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file.unlock()?),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Busy(database.to_path_buf()))
 }
 
 /// Leaves the directory so that sled can open it; says whether the database is still to be made.

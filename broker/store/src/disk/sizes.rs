@@ -60,6 +60,11 @@ impl Unsynced {
         self.bytes += length + (2 + changes / 10) * Sizes::leaf_bytes(item);
     }
 
+    /// Counts bytes that are written as they are.
+    pub(super) fn add_known(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
     /// Whether to sync before anything more is written.
     pub(super) fn is_full(&self, sizes: Sizes) -> bool {
         self.bytes > sizes.unsynced

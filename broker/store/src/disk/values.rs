@@ -1,10 +1,12 @@
 //! Values of any size in sled: what is too large for one item continues in a second tree.
 //!
-//! Knows keys and bodies as bytes. A stored value is sealed; its body is the number of further pieces and the first
-//! piece. Piece `n` has the key of the value and `n` as four bytes behind it, which no two values share, whatever their
+//! Knows keys and bodies as bytes; each key ends with [`KEY`], and what ends otherwise is not seen. A stored value is sealed; its body is the number of further pieces and the first
+//! piece. Piece `n` has the key of the value, `n` as four bytes and [`KEY`] behind it, which no two values share, whatever their
 //! keys are. Invariant: an item is never larger than [`Sizes`] allows. Pieces are written before the value that needs
 //! them and removed after it, so that a prefix of the writes never shows a value with missing pieces, but for a value
 //! that replaces another of several pieces: whoever writes such a one must be able to write it again after a crash.
+
+use std::ops::RangeBounds;
 
 use bytes::Bytes;
 
@@ -12,13 +14,22 @@ use super::sizes::{Sizes, Unsynced};
 use crate::StoreError;
 use crate::block::{self, Reader, put_varint};
 
+/// The last byte of every key.
+pub(super) const KEY: u8 = 0;
+
+/// The last byte of a key that is put beside another for a moment, by [`super::sweep`]. A crash may leave it there.
+pub(super) const BESIDE: u8 = 1;
+
 /// A tree of values and the tree of their further pieces.
 #[derive(Debug, Clone)]
 pub(super) struct Values {
-    pub(super) tree: sled::Tree,
+    tree: sled::Tree,
     pieces: sled::Tree,
     piece_bytes: usize,
 }
+
+/// What a range of sled gives.
+pub(super) type Item = Result<(sled::IVec, sled::IVec), sled::Error>;
 
 /// What writing needs at hand, kept so that a write allocates nothing but what sled keeps.
 #[derive(Debug, Default)]
@@ -32,6 +43,24 @@ impl Values {
     pub(super) fn open(db: &sled::Db, name: &str, sizes: Sizes) -> Result<Self, StoreError> {
         let pieces = db.open_tree(format!("{name}.pieces"))?;
         Ok(Self { tree: db.open_tree(name)?, pieces, piece_bytes: sizes.value - block::SEAL_BYTES - 10 })
+    }
+
+    /// The values whose keys are in `range`, with those keys.
+    pub(super) fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(
+        &self,
+        range: R,
+    ) -> impl DoubleEndedIterator<Item = Item> + use<K, R> {
+        self.tree.range(range).filter(is_seen)
+    }
+
+    /// The values whose keys begin with `prefix`, with those keys.
+    pub(super) fn with_prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Item> + use<> {
+        self.tree.scan_prefix(prefix).filter(is_seen)
+    }
+
+    /// Both trees, for a sweep.
+    pub(super) fn trees(&self) -> [&sled::Tree; 2] {
+        [&self.tree, &self.pieces]
     }
 
     /// Writes `scratch.body` under `key`; the items in this tree are as large as `item`. Returns the bytes written.
@@ -100,6 +129,10 @@ impl Values {
     }
 }
 
+fn is_seen(item: &Item) -> bool {
+    item.as_ref().map_or(true, |(key, _)| key.last() == Some(&KEY))
+}
+
 fn piece_key(key: &[u8], index: u32) -> Vec<u8> {
-    [key, &index.to_be_bytes()].concat()
+    [key, &index.to_be_bytes(), &[KEY]].concat()
 }
