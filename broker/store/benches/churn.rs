@@ -15,7 +15,7 @@ const ENTRY_BYTES: u64 = 120;
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store = SledStore::open(folder.path(), Options::default()).expect("a new database");
     let content = Bytes::from(vec![b'x'; ENTRY_BYTES as usize]);
     let begin = Instant::now();

@@ -21,7 +21,7 @@ fn cpu_micros() -> u64 {
 }
 
 fn run(entries: u64, group: u64, out: &mut impl Write) -> std::io::Result<()> {
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store = SledStore::open(folder.path(), Options::default()).expect("a new database");
     let content = Bytes::from(vec![b'x'; ENTRY_BYTES]);
     let (cpu, wall) = (cpu_micros(), Instant::now());

@@ -59,8 +59,6 @@ pub(super) struct Checkpoint {
 pub(super) enum Progress {
     /// This commit's share is done, the checkpoint is not.
     More,
-    /// Much is unsynced: sync, and step again.
-    Crowded,
     /// Everything is written.
     Done,
 }
@@ -97,9 +95,6 @@ impl Checkpoint {
         scratch: &mut Scratch,
     ) -> Result<Progress, StoreError> {
         while self.credit > 0 {
-            if scratch.unsynced.is_crowded(trees.sizes) {
-                return Ok(Progress::Crowded);
-            }
             let cost = if let Some(log) = self.logs.pop_front() {
                 let (progress, cost) = settle(log, trees, state, last_commit, scratch)?;
                 if progress == Progress::More {

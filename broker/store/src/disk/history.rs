@@ -233,9 +233,6 @@ impl History {
     ) -> Result<bool, StoreError> {
         for item in self.values.range(key(log, from)..=key(log, Seq::MAX)).take(limit) {
             self.values.remove(&item?.0, self.sizes.chunk, scratch)?;
-            if scratch.unsynced.is_crowded(self.sizes) {
-                return Ok(true);
-            }
         }
         Ok(self.values.range(key(log, from)..=key(log, Seq::MAX)).next().transpose()?.is_some())
     }
@@ -257,7 +254,7 @@ impl History {
             {
                 return Ok((Some(first), false));
             }
-            if removed >= limit || scratch.unsynced.is_crowded(self.sizes) {
+            if removed >= limit {
                 return Ok((Some(first), true));
             }
             self.values.remove(&key, self.sizes.chunk, scratch)?;

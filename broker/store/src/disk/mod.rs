@@ -4,7 +4,7 @@
 //! sync. Its entries wait in memory, in their log's tail ([`state`]), until a checkpoint ([`checkpoint`]) packs them into
 //! chunks of their log's history ([`history`], [`chunk`]), and its records go to their tree ([`records`]). When the file holds much that is dead, it is swept ([`sweep`]). Opening reads
 //! the logs' heads and replays the journal ([`recovery`]). Values of every size fit ([`values`]), within what sled
-//! keeps safe ([`sizes`]).
+//! keeps safe ([`sizes`], [`barrier`]).
 //!
 //! One thread commits at a time, and holds the lock that readers take only while it applies what is already durable.
 //! Readers take what they need from memory under that lock, and read sled without it. Nothing here knows what entries
@@ -15,6 +15,7 @@
 //!   open:   heads + records + history, then the journal's commits above the mark -> memory
 //! ```
 
+mod barrier;
 mod checkpoint;
 mod chunk;
 mod history;
@@ -32,7 +33,6 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -40,6 +40,7 @@ use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, Sto
 use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::{CommitNo, Journal};
+use sizes::Sizes;
 use state::State;
 use sweep::Schedule;
 pub use sync::{DelayedSync, FileSync, SyncHook};
@@ -121,7 +122,7 @@ pub struct SledStore {
     writer: Mutex<Writer>,
     trees: Trees,
     state: Held,
-    tally: Tally,
+    tally: Arc<Tally>,
     /// Set while a commit is under way and left set when it does not succeed, be it by an error or a panic.
     is_failed: AtomicBool,
     /// Held open: the lock on the directory goes with it. Last, so that sled has closed its files before.
@@ -131,8 +132,6 @@ pub struct SledStore {
 /// What only the thread that commits needs.
 #[derive(Debug)]
 struct Writer {
-    db: sled::Db,
-    file: File,
     journal: Journal,
     meta: sled::Tree,
     last_commit: CommitNo,
@@ -169,15 +168,15 @@ impl SledStore {
 
     fn commit_with(&self, writer: &mut Writer, ops: Vec<Op>) -> Result<(), StoreError> {
         let commit = writer.last_commit + 1;
-        let added = writer.write_journal(commit, &ops, &self.trees, &self.tally)?;
-        let mark = writer.advance_checkpoint(added, &self.trees, &self.state, &self.tally)?;
+        let added = writer.write_journal(commit, &ops, self.trees.sizes)?;
+        let mark = writer.advance_checkpoint(added, &self.trees, &self.state)?;
         writer.sweep(added, &self.trees, &self.tally)?;
-        writer.sync(&self.tally)?;
+        writer.scratch.barrier.sync()?;
         if let Some(mark) = mark {
             writer.journal.release(mark);
             self.tally.checkpoints.fetch_add(1, Ordering::Relaxed);
             let live = shared(&self.state).live_bytes();
-            writer.sweeps.consider(writer.file.metadata()?.len(), live, writer.options.segment_bytes);
+            writer.sweeps.consider(writer.scratch.barrier.file_bytes()?, live, writer.options.segment_bytes);
         }
         let count = ops.len() as u64;
         let cuts = self.cuts(&ops)?;
@@ -247,19 +246,11 @@ impl SledStore {
 
 impl Writer {
     /// Returns the bytes that the commit adds to the journal.
-    fn write_journal(
-        &mut self,
-        commit: CommitNo,
-        ops: &[Op],
-        trees: &Trees,
-        tally: &Tally,
-    ) -> Result<usize, StoreError> {
+    fn write_journal(&mut self, commit: CommitNo, ops: &[Op], sizes: Sizes) -> Result<usize, StoreError> {
         let mut bytes = std::mem::take(&mut self.ops);
         bytes.clear();
         journal::encode_ops(ops, &mut bytes);
-        let Self { db, file, journal, options, scratch, .. } = self;
-        let sync = || sync(db, file, options, tally);
-        journal.append(commit, &bytes, trees.sizes, scratch, sync)?;
+        self.journal.append(commit, &bytes, sizes, &mut self.scratch.barrier)?;
         let added = bytes.len();
         // One giant commit must not keep its memory for ever.
         bytes.shrink_to(1 << 20);
@@ -274,7 +265,6 @@ impl Writer {
         added: usize,
         trees: &Trees,
         state: &Held,
-        tally: &Tally,
     ) -> Result<Option<CommitNo>, StoreError> {
         let Options { journal_bytes, journal_blocks, .. } = self.options;
         let blocks = self.journal.live_blocks();
@@ -286,17 +276,14 @@ impl Writer {
         let Some(mut checkpoint) = self.checkpoint.take() else { return Ok(None) };
         // A block counts as the bytes it may have, so that either limit is met with half of itself to spare.
         checkpoint.owe(added.max(journal_bytes / journal_blocks.max(1)), journal_bytes / 2);
-        loop {
-            match checkpoint.step(trees, state, self.last_commit, &mut self.scratch)? {
-                Progress::Crowded => self.sync(tally)?,
-                Progress::More => {
-                    self.checkpoint = Some(checkpoint);
-                    return Ok(None);
-                }
-                Progress::Done => {
-                    self.meta.insert(recovery::MARK, &checkpoint.mark.to_be_bytes())?;
-                    return Ok(Some(checkpoint.mark));
-                }
+        match checkpoint.step(trees, state, self.last_commit, &mut self.scratch)? {
+            Progress::More => {
+                self.checkpoint = Some(checkpoint);
+                Ok(None)
+            }
+            Progress::Done => {
+                self.meta.insert(recovery::MARK, &checkpoint.mark.to_be_bytes())?;
+                Ok(Some(checkpoint.mark))
             }
         }
     }
@@ -305,27 +292,11 @@ impl Writer {
         if self.sweeps.is_idle() {
             return Ok(());
         }
-        let file = (trees.sizes, self.file.metadata()?.len());
-        if self.sweeps.step(added, &trees.all(), file, &mut self.scratch)? {
+        if self.sweeps.step(added, &trees.all(), &mut self.scratch)? {
             tally.sweeps.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
-
-    fn sync(&mut self, tally: &Tally) -> Result<(), StoreError> {
-        sync(&self.db, &self.file, &self.options, tally)?;
-        self.scratch.unsynced.clear();
-        Ok(())
-    }
-}
-
-fn sync(db: &sled::Db, file: &File, options: &Options, tally: &Tally) -> Result<(), StoreError> {
-    db.flush()?;
-    let begin = Instant::now();
-    options.sync.sync(file)?;
-    tally.syncs.fetch_add(1, Ordering::Relaxed);
-    tally.sync_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    Ok(())
 }
 
 impl Store for SledStore {

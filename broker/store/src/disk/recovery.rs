@@ -9,9 +9,10 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use super::barrier::Barrier;
 use super::checkpoint::{Trees, load_heads};
 use super::history::History;
 use super::journal::{CommitNo, Journal};
@@ -20,7 +21,7 @@ use super::sizes::Sizes;
 use super::state::State;
 use super::sweep::Schedule;
 use super::values::{Scratch, Values};
-use super::{Options, SledStore, Tally, Writer, sync};
+use super::{Options, SledStore, Tally, Writer};
 use crate::{Op, StoreError};
 
 /// The format that this version writes, and the newest it reads.
@@ -38,7 +39,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         .path(path)
         .cache_capacity(options.cache_bytes)
         .segment_size(options.segment_bytes)
-        // Its thread would write and reuse segments between our syncs; see `sizes`.
+        // Its thread would write and reuse segments between our syncs; see `barrier`.
         .flush_every_ms(None)
         .open()?;
     let sizes = Sizes::for_segment(options.segment_bytes);
@@ -51,9 +52,9 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
     let meta = db.open_tree("meta")?;
     let mark = mark(&meta)?;
     let (journal, commits) = Journal::open(&db, mark)?;
-    let file = File::open(path.join("db"))?;
-    let tally = Tally::default();
-    sync(&db, &file, &options, &tally)?;
+    let tally = Arc::new(Tally::default());
+    let mut barrier = Barrier::new(db, path, options.sync.clone(), sizes, tally.clone())?;
+    barrier.sync()?;
     if is_new {
         finish_making(path)?;
     }
@@ -61,22 +62,20 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
     load_heads(&trees.heads, &mut state)?;
     let last_commit = commits.last().map_or(mark, |(commit, _)| *commit);
     let writer = Writer {
-        db,
-        file,
         journal,
         meta,
         last_commit,
         checkpoint: None,
         sweeps: Schedule::default(),
         options,
-        scratch: Scratch::default(),
+        scratch: Scratch::new(barrier),
         ops: Vec::new(),
     };
     let store = SledStore {
         writer: Mutex::new(writer),
         trees,
         state: RwLock::new(state),
-        tally: Tally::default(),
+        tally,
         is_failed: AtomicBool::new(false),
         _lock: lock,
     };

@@ -1,12 +1,11 @@
 //! Sweeps: sled's pages are written anew, so that it can use their old segments again.
 //!
 //! sled frees a segment when the last page in it was written elsewhere, and has a thread that sees to it; but that thread
-//! writes without bound between two syncs, which a power cut can turn into loss (see [`super::sizes`]), so it is off. In
+//! writes without bound between two syncs, which a power cut can turn into loss (see [`super::barrier`]), so it is off. In
 //! its stead, when the file is much larger than what it holds, each commit pokes a few leaves: three changes to a key
 //! beside each key, and sled writes the leaf whole. It knows nothing of what keys and values mean, but that a key's last
 //! byte is [`super::values::KEY`]. Invariant: the keys that readers see and their values do not change.
 
-use super::sizes::Sizes;
 use super::values::{self, Scratch};
 use crate::StoreError;
 
@@ -61,14 +60,13 @@ impl Schedule {
         &mut self,
         added: usize,
         trees: &[&sled::Tree],
-        (sizes, file_bytes): (Sizes, u64),
         scratch: &mut Scratch,
     ) -> Result<bool, StoreError> {
         let Some(sweep) = &mut self.running else { return Ok(false) };
         sweep.credit = sweep.credit.saturating_add(added.saturating_mul(PACE));
-        while sweep.credit > 0 && !scratch.unsynced.is_crowded(sizes) {
+        while sweep.credit > 0 {
             let Some(tree) = trees.get(sweep.tree) else {
-                self.last = Some((sweep.seen_bytes, file_bytes));
+                self.last = Some((sweep.seen_bytes, scratch.barrier.file_bytes()?));
                 self.running = None;
                 return Ok(true);
             };
@@ -93,7 +91,7 @@ impl Sweep {
         let cost = key.len() + length + KEY_COST;
         self.credit = self.credit.saturating_sub(cost);
         // A leaf of 16 keys meets 48 changes and is written five times at most.
-        scratch.unsynced.add_known(5 * cost);
+        scratch.barrier.room_for(5 * cost)?;
         if let Some(beside) = self.from.last_mut().filter(|last| **last == values::KEY) {
             *beside = values::BESIDE;
             tree.insert(self.from.as_slice(), &[0])?;

@@ -10,7 +10,8 @@ use std::ops::RangeBounds;
 
 use bytes::Bytes;
 
-use super::sizes::{Sizes, Unsynced};
+use super::barrier::Barrier;
+use super::sizes::Sizes;
 use crate::StoreError;
 use crate::block::{self, Reader, put_varint};
 
@@ -32,11 +33,17 @@ pub(super) struct Values {
 pub(super) type Item = Result<(sled::IVec, sled::IVec), sled::Error>;
 
 /// What writing needs at hand, kept so that a write allocates nothing but what sled keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scratch {
     sealed: Vec<u8>,
     pub(super) body: Vec<u8>,
-    pub(super) unsynced: Unsynced,
+    pub(super) barrier: Barrier,
+}
+
+impl Scratch {
+    pub(super) fn new(barrier: Barrier) -> Self {
+        Self { sealed: Vec::new(), body: Vec::new(), barrier }
+    }
 }
 
 impl Values {
@@ -67,7 +74,11 @@ impl Values {
     pub(super) fn put(&self, key: &[u8], item: usize, scratch: &mut Scratch) -> Result<usize, StoreError> {
         let first = scratch.body.len().min(self.piece_bytes);
         let further = (scratch.body.len() - first).div_ceil(self.piece_bytes);
+        if further > 0 {
+            scratch.barrier.room_for(2 * Sizes::change(self.piece_bytes, self.piece_bytes))?;
+        }
         for (index, piece) in scratch.body[first..].chunks(self.piece_bytes).enumerate() {
+            scratch.barrier.room_for(Sizes::one_of_a_run(self.piece_bytes))?;
             block::begin(&mut scratch.sealed);
             scratch.sealed.extend_from_slice(piece);
             block::seal(&mut scratch.sealed);
@@ -77,30 +88,34 @@ impl Values {
         put_varint(&mut scratch.sealed, further as u64);
         scratch.sealed.extend_from_slice(&scratch.body[..first]);
         block::seal(&mut scratch.sealed);
-        let old = self.tree.insert(key, scratch.sealed.as_slice())?;
-        if let Some(old) = old {
-            self.remove_pieces(key, further as u64, old)?;
+        scratch.barrier.room_for(Sizes::change(key.len() + scratch.sealed.len(), item))?;
+        if let Some(old) = self.tree.insert(key, scratch.sealed.as_slice())? {
+            self.remove_pieces(key, further as u64, old, scratch)?;
         }
-        if further > 0 {
-            scratch.unsynced.add_run(further, scratch.body.len(), self.piece_bytes);
-        }
-        let length = key.len() + scratch.sealed.len();
-        scratch.unsynced.add(length, item.max(length));
         Ok(key.len() + scratch.body.len())
     }
 
     /// Removes the value of `key`, if there is one.
     pub(super) fn remove(&self, key: &[u8], item: usize, scratch: &mut Scratch) -> Result<(), StoreError> {
+        // A leaf that has become small is merged with its neighbour.
+        scratch.barrier.room_for(2 * Sizes::change(key.len(), item))?;
         if let Some(old) = self.tree.remove(key)? {
-            scratch.unsynced.add(key.len(), item);
-            self.remove_pieces(key, 0, old)?;
+            self.remove_pieces(key, 0, old, scratch)?;
         }
         Ok(())
     }
 
-    fn remove_pieces(&self, key: &[u8], from: u64, old: sled::IVec) -> Result<(), StoreError> {
+    fn remove_pieces(
+        &self,
+        key: &[u8],
+        from: u64,
+        old: sled::IVec,
+        scratch: &mut Scratch,
+    ) -> Result<(), StoreError> {
         let further = Reader::new(block::open(&block::shared(old))?).varint()?;
         for index in from..further {
+            // Leaves that shrink are merged, which writes them once more.
+            scratch.barrier.room_for(2 * Sizes::one_of_a_run(self.piece_bytes))?;
             self.pieces.remove(piece_key(key, index as u32))?;
         }
         Ok(())
