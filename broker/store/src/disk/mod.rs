@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use bytes::Bytes;
 
-use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError};
+use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
 use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::{CommitNo, Journal};
@@ -139,8 +139,12 @@ struct Writer {
     sweeps: Schedule,
     options: Options,
     scratch: Scratch,
+    /// Kept from commit to commit, so that none allocates them: the operations as bytes, and the logs' next numbers.
     ops: Vec<u8>,
+    next_of: NextOf,
 }
+
+type NextOf = HashMap<LogId, Seq, foldhash::fast::RandomState>;
 
 impl SledStore {
     /// Opens the database in the directory `path`, and makes it where there is none.
@@ -167,6 +171,7 @@ impl SledStore {
     }
 
     fn commit_with(&self, writer: &mut Writer, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.check(&ops, &mut writer.next_of)?;
         let commit = writer.last_commit + 1;
         let added = writer.write_journal(commit, &ops, self.trees.sizes)?;
         let mark = writer.advance_checkpoint(added, &self.trees, &self.state)?;
@@ -185,6 +190,26 @@ impl SledStore {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
         self.tally.operations.fetch_add(count, Ordering::Relaxed);
         self.tally.journal_bytes.store(writer.journal.live_bytes() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses a commit that breaks the contract before any of it is written: a replay would meet it again.
+    fn check(&self, ops: &[Op], next_of: &mut NextOf) -> Result<(), StoreError> {
+        next_of.clear();
+        let state = shared(&self.state);
+        for op in ops {
+            match op {
+                Op::Append { log, entry } => {
+                    let known = || state.alive(*log).map_or(0, |state| state.stats.next);
+                    let next = next_of.entry(*log).or_insert_with(known);
+                    *next = number_after(*log, *next, entry.seq)?;
+                }
+                Op::DropLog { log } => {
+                    next_of.insert(*log, 0);
+                }
+                Op::Trim { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+            }
+        }
         Ok(())
     }
 
@@ -389,3 +414,6 @@ impl Store for SledStore {
         Ok(found.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         options,
         scratch: Scratch::new(barrier),
         ops: Vec::new(),
+        next_of: Default::default(),
     };
     let store = SledStore {
         writer: Mutex::new(writer),
