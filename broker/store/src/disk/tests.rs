@@ -53,3 +53,27 @@ fn the_journal_stays_under_twice_its_limit() {
     }
     assert!(most.0 < 2 * limit && most.1 < 1_000, "{most:?}");
 }
+
+#[test]
+fn what_an_interrupted_checkpoint_left_behind_a_head_is_never_seen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = || Options { journal_bytes: 5_000, ..Options::default() };
+    let store = SledStore::open(folder.path(), options()).expect("opens");
+    store.commit((1..=5).map(|seq| append(7, seq)).collect()).expect("commits");
+    let left: Vec<Entry> =
+        (3..20).map(|seq| Entry { seq, time_ms: 0, bytes: Bytes::from_static(b"left behind") }).collect();
+    {
+        let mut writer = store.writer.lock().expect("no panic");
+        store.trees.history.write(7, left.iter(), &mut writer.scratch).expect("writes");
+    }
+    drop(store);
+    let store = SledStore::open(folder.path(), options()).expect("opens");
+    let all = Limit { entries: usize::MAX, bytes: usize::MAX };
+    for seq in 6..200 {
+        store.commit(vec![append(7, seq)]).expect("commits");
+        let found = store.read(7, 0, all).expect("read");
+        assert!(found.iter().map(|entry| entry.seq).eq(1..=seq), "after {seq}");
+        assert!(found.iter().all(|entry| entry.bytes.len() == 100), "after {seq}");
+    }
+    assert!(store.counters().checkpoints > 1);
+}
