@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
@@ -35,13 +36,15 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
     let lock = lock(path)?;
     wait_for_threads(&path.join("db"))?;
     let is_new = prepare(path)?;
-    let db = sled::Config::new()
+    let config = sled::Config::new()
         .path(path)
         .cache_capacity(options.cache_bytes)
         .segment_size(options.segment_bytes)
         // Its thread would write and reuse segments between our syncs; see `barrier`.
-        .flush_every_ms(None)
-        .open()?;
+        .flush_every_ms(None);
+    // Where sled finds its file damaged, it may panic instead of saying so.
+    let db = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()))
+        .map_err(|_| StoreError::Corrupt("sled cannot recover its file".into()))??;
     let sizes = Sizes::for_segment(options.segment_bytes);
     let trees = Trees {
         history: History::open(&db, sizes)?,
