@@ -168,7 +168,9 @@ mod tests {
     fn topics_are_classified() {
         let said = RoomTopic { room: "Home", channel: Channel::Message, from: "ann" };
         assert_eq!(classify("room/Home/msg/ann"), Topic::Room(said));
-        for reserved in ["room", "room/Home", "room/Home/msg", "room/Home/msg/a/b", "room/Home/info", "room//msg/a"] {
+        for reserved in
+            ["room", "room/Home", "room/Home/msg", "room/Home/msg/a/b", "room/Home/info", "room//msg/a"]
+        {
             assert_eq!(classify(reserved), Topic::Reserved, "{reserved}");
         }
         for reserved in ["user/a/msg/b", "group/x/msg/a", "$SYS/x", "$chat/whoami"] {

@@ -96,6 +96,8 @@ pub enum Output {
     Close {
         /// The connection.
         conn: ConnId,
+        /// The peer does not expect it, and may still be sending: it is to see what was written last, not a reset.
+        has_last_word: bool,
     },
     /// Hand a message to another shard.
     ToShard {
@@ -145,6 +147,17 @@ pub enum Output {
     Down,
 }
 
+/// A peer that broke the rules and was closed.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    /// Its address and listener.
+    pub peer: Peer,
+    /// The reason code that answered it.
+    pub reason: katydid_mqtt::reason::ReasonCode,
+    /// What was wrong; holds nothing that the peer sent.
+    pub detail: &'static str,
+}
+
 /// Which entries of a log are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadQuery {
@@ -190,4 +203,4 @@ pub enum Transmit {
 
 /// What shards say to each other. Opaque to the driver.
 #[derive(Debug)]
-pub struct ShardMessage(pub(crate) ());
+pub struct ShardMessage(pub(crate) crate::crossing::Crossing);

@@ -11,21 +11,52 @@
 //! 2. `settle(now)`: room entries and queues move into the rings.
 //! 3. `poll_output` until `None`; carry each output out.
 //! 4. `next_dirty` until `None`; `transmit` each.
-//! 5. Wait for a socket, the inbox, storage, or `next_deadline`.
+//! 5. Wait for a socket, the inbox, storage, or `next_deadline`, which may be due at once.
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod acks;
 pub mod counters;
+mod crossing;
+mod deliver;
+pub mod filter_map;
+mod handshake;
 pub mod io;
+mod journal;
+mod link;
+mod message;
+pub mod persist;
+mod plain;
+mod publish;
+mod queue;
+mod receive;
+mod restore;
+pub mod ring;
+mod room;
+mod route;
+mod session;
 pub mod settings;
+mod subscribe;
+mod tick;
+mod timers;
+pub mod topic_map;
+mod will;
+
+mod permission;
 
 pub use counters::Counters;
-pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit};
+pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Warning};
 pub use settings::Settings;
 
-use std::{io::IoSlice, sync::Arc};
+use foldhash::fast::FixedState;
+use slab::Slab;
+use std::{
+    collections::{HashMap, VecDeque},
+    io::IoSlice,
+    sync::Arc,
+};
 
-/// What the store held when the broker started, for one shard.
+/// What the store held when the broker started, for all shards.
 #[derive(Debug, Default)]
 pub struct Restored {
     /// Records of every namespace: `(space, key, value)`.
@@ -38,66 +69,155 @@ pub struct Restored {
 #[derive(Debug)]
 pub struct Engine {
     settings: Arc<Settings>,
+    shard: ShardId,
+    shards: usize,
+    random: u64,
+    now: Now,
+    is_going_down: bool,
+
+    links: link::Links,
+    sessions: session::Sessions,
+    timers: timers::Timers,
+    journal: journal::Journal,
+    outputs: VecDeque<Output>,
+    warnings: Vec<Warning>,
+    /// Connections that are not read because too much waits for the disk.
+    congested: Vec<ConnId>,
+    /// Sessions whose positions moved since they were written.
+    moved: Vec<u32>,
+
+    plain: plain::Plain,
+    targets: plain::Targets,
+    templates: deliver::Templates,
+    parts: Slab<route::Parts>,
+    subscribing: Slab<subscribe::Pending>,
+    watching: Slab<subscribe::Watching>,
+
+    homes: HashMap<Arc<str>, Box<room::home::Home>, FixedState>,
+    dirty_homes: Vec<Arc<str>>,
+    leases: VecDeque<(Arc<str>, u64)>,
+    fetches: Slab<room::home::Fetch>,
+    views: Slab<room::view::View>,
+    view_names: HashMap<Arc<str>, u32, FixedState>,
+    dirty_views: Vec<u32>,
+    entering: Slab<room::Entering>,
+    /// Pages that were asked for: view, member, and the identifier of the member's session.
+    reads: Slab<(u32, u32, u64)>,
 }
 
 impl Engine {
-    /// A shard out of `shards`, with everything that the store held (each shard picks what is its own). `entropy`
-    /// seeds hashing and identifiers.
+    /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
+    /// seeds the identifiers that it makes.
     pub fn new(
         settings: Arc<Settings>,
-        _shard: ShardId,
-        _shards: usize,
-        _entropy: u64,
-        _now: Now,
-        _restored: &Restored,
+        shard: ShardId,
+        shards: usize,
+        entropy: u64,
+        now: Now,
+        restored: &Restored,
     ) -> Self {
-        Self { settings }
+        assert!((1..=64).contains(&shards), "a set of shards is kept in 64 bits");
+        let protected: &'static [&'static str] =
+            if settings.rooms.enabled { &katydid_chat::topic::ROOTS } else { &[] };
+        let mut engine = Self {
+            journal: journal::Journal::new(settings.persistence),
+            settings,
+            shard,
+            shards,
+            random: entropy ^ u64::from(shard.0).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            now,
+            is_going_down: false,
+            links: link::Links::new(),
+            sessions: session::Sessions::default(),
+            timers: timers::Timers::default(),
+            outputs: VecDeque::new(),
+            warnings: Vec::new(),
+            congested: Vec::new(),
+            moved: Vec::new(),
+            plain: plain::Plain::new(protected),
+            targets: plain::Targets::default(),
+            templates: deliver::Templates::default(),
+            parts: Slab::new(),
+            subscribing: Slab::new(),
+            watching: Slab::new(),
+            homes: HashMap::default(),
+            dirty_homes: Vec::new(),
+            leases: VecDeque::new(),
+            fetches: Slab::new(),
+            views: Slab::new(),
+            view_names: HashMap::default(),
+            dirty_views: Vec::new(),
+            entering: Slab::new(),
+            reads: Slab::new(),
+        };
+        engine.restore(restored);
+        engine.timers.set(now.mono_ms + tick::IDLE_ROOMS_MS, timers::Timer::IdleRooms);
+        engine
     }
 
     /// Takes bytes from a connection and returns how many of them it used; the driver keeps the rest and offers it
-    /// again with what follows. When it returns 0 for a full packet, the connection is being closed or paused.
-    pub fn receive(&mut self, _now: Now, _conn: ConnId, bytes: &[u8]) -> usize {
-        bytes.len()
+    /// again with what follows, or after [`Output::Resume`].
+    pub fn receive(&mut self, now: Now, conn: ConnId, bytes: &[u8]) -> usize {
+        self.now = now;
+        let used = self.take_packets(conn, bytes);
+        self.links.counters.bytes_received += used as u64;
+        used
     }
 
     /// Takes any other input.
-    pub fn handle(&mut self, _now: Now, input: Input) {
-        if let Input::Reload(settings) = input {
-            self.settings = settings;
-        }
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        self.take_input(input);
     }
 
     /// Ends a tick: moves room entries and queued messages into the rings of connections that can take them.
-    pub fn settle(&mut self, _now: Now) {}
+    pub fn settle(&mut self, now: Now) {
+        self.now = now;
+        self.end_tick();
+    }
 
     /// The next output of the tick.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front().or_else(|| self.links.outputs.pop_front())
+    }
+
+    /// A connection that misbehaved, to be logged: at most one a connection.
+    pub fn poll_warning(&mut self) -> Option<Warning> {
+        self.warnings.pop()
     }
 
     /// A connection whose ring has bytes to write, each once a tick.
     pub fn next_dirty(&mut self) -> Option<ConnId> {
-        None
+        self.links.next_dirty()
     }
 
     /// Hands the ring's content to `write`, which behaves as `write_vectored` of a non-blocking socket, until the
     /// ring is empty or the socket takes no more.
     pub fn transmit(
         &mut self,
-        _conn: ConnId,
-        _write: impl FnMut(&[IoSlice<'_>]) -> std::io::Result<usize>,
+        conn: ConnId,
+        write: impl FnMut(&[IoSlice<'_>]) -> std::io::Result<usize>,
     ) -> Transmit {
-        Transmit::Drained
+        self.write_ring(conn, write)
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.links.counters
     }
 
-    /// When `handle(Input::Tick)` is due, in milliseconds of [`Now::mono_ms`].
-    pub fn next_deadline(&mut self) -> Option<u64> {
-        None
+    /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.
+    pub fn next_deadline(&self) -> Option<u64> {
+        if self.sessions.has_ready() { Some(0) } else { self.timers.next() }
+    }
+
+    /// The next number of a generator that a simulation can replay (splitmix64).
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
     }
 }
 
@@ -105,12 +225,5 @@ impl Engine {
 ///
 /// A driver reads a connection's CONNECT, asks this, and hands the connection to that shard before it feeds anything.
 pub fn home_shard(client_id: &str, shards: usize) -> ShardId {
-    ShardId((katydid_mqtt_hash(client_id.as_bytes()) % shards as u64) as u16)
-}
-
-fn katydid_mqtt_hash(bytes: &[u8]) -> u64 {
-    // FNV-1a: stable across restarts and machines, so that logs and records find their shard again.
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    crossing::home(client_id, shards)
 }

@@ -14,6 +14,9 @@ pub struct Settings {
     pub accounts: Arc<HashMap<Box<str>, Arc<str>>>,
     /// Who may read and write which plain topic.
     pub access: Arc<AccessList>,
+    /// Whether a refused subscription is answered with 0x80 instead of 0x87, so that the answer does not tell that there
+    /// is something to be authorized for.
+    pub conceal_refusals: bool,
     /// How rooms behave.
     pub rooms: RoomSettings,
     /// Whether sessions, queues, retained messages and rooms are kept in the store.
@@ -137,6 +140,7 @@ impl Default for Settings {
             listeners: vec![ListenerSettings::default()],
             accounts: Arc::default(),
             access: Arc::new(AccessList::allow_all()),
+            conceal_refusals: false,
             rooms: RoomSettings::default(),
             persistence: true,
         }

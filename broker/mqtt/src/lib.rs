@@ -5,5 +5,12 @@
 //! no other crate of the workspace; callers hand it bytes and the time.
 #![forbid(unsafe_code)]
 
+pub mod connection;
+pub mod decode;
+pub mod encode;
 pub mod packet;
+pub mod properties;
 pub mod reason;
+pub mod session;
+pub mod topic;
+pub mod varint;

@@ -1,7 +1,13 @@
 //! The packets of MQTT 3.1.1 and 5.0, borrowed from the bytes they arrived in.
 //!
 //! A value of these types has passed every check that needs no state: flags, lengths, UTF-8, packet identifiers,
-//! property types and their multiplicity. Nothing here allocates for a PUBLISH.
+//! property types and their multiplicity. Nothing here allocates for a PUBLISH, and `Debug` shows no payload, no
+//! password and no value of a user property.
+
+mod filters;
+mod redacted;
+
+pub use filters::{SubscribeFiltersIter, UnsubscribeFiltersIter};
 
 use crate::reason::ReasonCode;
 
@@ -27,8 +33,98 @@ pub enum QoS {
     ExactlyOnce = 2,
 }
 
+impl QoS {
+    /// The quality of service of two bits, or of a byte that holds nothing else.
+    #[inline]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::AtMostOnce),
+            1 => Some(Self::AtLeastOnce),
+            2 => Some(Self::ExactlyOnce),
+            _ => None,
+        }
+    }
+}
+
 /// A packet identifier; never zero `[MQTT-2.2.1-3]`.
 pub type PacketId = std::num::NonZeroU16;
+
+/// The packet types of section 2.1.2, with their number on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PacketType {
+    /// CONNECT, client to server.
+    Connect = 1,
+    /// CONNACK, server to client.
+    ConnAck = 2,
+    /// PUBLISH, both ways.
+    Publish = 3,
+    /// PUBACK, both ways.
+    PubAck = 4,
+    /// PUBREC, both ways.
+    PubRec = 5,
+    /// PUBREL, both ways.
+    PubRel = 6,
+    /// PUBCOMP, both ways.
+    PubComp = 7,
+    /// SUBSCRIBE, client to server.
+    Subscribe = 8,
+    /// SUBACK, server to client.
+    SubAck = 9,
+    /// UNSUBSCRIBE, client to server.
+    Unsubscribe = 10,
+    /// UNSUBACK, server to client.
+    UnsubAck = 11,
+    /// PINGREQ, client to server.
+    PingReq = 12,
+    /// PINGRESP, server to client.
+    PingResp = 13,
+    /// DISCONNECT, client to server; both ways in 5.0.
+    Disconnect = 14,
+    /// AUTH, both ways; 5.0 only.
+    Auth = 15,
+}
+
+impl PacketType {
+    /// The type in the upper half of a packet's first byte; `None` for 0, which is reserved.
+    #[inline]
+    pub const fn of(first_byte: u8) -> Option<Self> {
+        Some(match first_byte >> 4 {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return None,
+        })
+    }
+
+    /// Whether only a server sends it, so that a server that receives it closes the connection with 0x82.
+    #[inline]
+    pub const fn is_from_server_only(self) -> bool {
+        matches!(self, Self::ConnAck | Self::SubAck | Self::UnsubAck | Self::PingResp)
+    }
+
+    /// The first byte of a packet of this type, other than PUBLISH, with the flags that MQTT fixes for it.
+    #[inline]
+    pub(crate) const fn first_byte(self) -> u8 {
+        (self as u8) << 4
+            | match self {
+                Self::PubRel | Self::Subscribe | Self::Unsubscribe => 0b0010,
+                _ => 0,
+            }
+    }
+}
 
 /// One packet as it arrived, borrowed from the receive buffer.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +216,7 @@ pub struct ConnectProperties<'a> {
 }
 
 /// The will message of a CONNECT.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Will<'a> {
     /// Topic name.
     pub topic: &'a str,
@@ -137,7 +233,7 @@ pub struct Will<'a> {
 }
 
 /// PUBLISH.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Publish<'a> {
     /// Re-delivery flag.
     pub dup: bool,
@@ -158,7 +254,7 @@ pub struct Publish<'a> {
 }
 
 /// Properties of a message that a server forwards, plus those that only a server sends.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct PublishProperties<'a> {
     /// Payload format indicator: `Some(true)` says UTF-8.
     pub payload_is_utf8: Option<bool>,
@@ -179,14 +275,14 @@ pub struct PublishProperties<'a> {
 /// User properties in their encoded form and order: already validated, iterated without allocation.
 ///
 /// The encoded bytes are those of the properties section, other properties left out or skipped by the iterator.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct UserProperties<'a> {
     /// A validated properties section; the iterator yields its user properties (identifier 0x26) only.
     pub(crate) section: &'a [u8],
 }
 
 /// Subscription identifiers of a PUBLISH from a server, in order: already validated, iterated without allocation.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct SubscriptionIds<'a> {
     /// A validated properties section; the iterator yields its subscription identifiers (0x0B) only.
     pub(crate) section: &'a [u8],
@@ -264,12 +360,12 @@ pub struct Subscribe<'a> {
     pub subscription_id: Option<u32>,
     /// User properties.
     pub user_properties: UserProperties<'a>,
-    /// The filters, at least one; validated as UTF-8 and options, not yet as filters.
+    /// The filters, at least one; validated as UTF-8 and options, not empty, not yet as filters.
     pub filters: SubscribeFilters<'a>,
 }
 
 /// The filters of a SUBSCRIBE with their options: already validated, iterated without allocation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub struct SubscribeFilters<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) version: Version,
@@ -320,12 +416,12 @@ pub struct Unsubscribe<'a> {
     pub packet_id: PacketId,
     /// User properties.
     pub user_properties: UserProperties<'a>,
-    /// The filters, at least one.
+    /// The filters, at least one; validated as UTF-8, not empty, not yet as filters.
     pub filters: UnsubscribeFilters<'a>,
 }
 
 /// The filters of an UNSUBSCRIBE: already validated, iterated without allocation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub struct UnsubscribeFilters<'a> {
     pub(crate) bytes: &'a [u8],
 }

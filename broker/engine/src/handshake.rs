@@ -1,0 +1,376 @@
+//! From CONNECT to CONNACK: who the client is, whether it may enter, and which session it continues.
+
+use crate::{
+    Engine,
+    io::{ConnId, Input, Output},
+    link::{OwnAliases, Phase},
+    persist,
+    session::{Key, Session},
+    timers::Timer,
+    will::Will,
+};
+use katydid_mqtt::{
+    encode,
+    packet::{ConnAck, ConnAckProperties, Connect, Version},
+    reason::ReasonCode,
+    session::{Inbound, Outbound},
+};
+use std::sync::Arc;
+
+/// What a CONNECT asked for, while its password is being checked.
+#[derive(Debug)]
+pub(crate) struct Request {
+    account: Option<Arc<str>>,
+    client_id: Arc<str>,
+    is_assigned: bool,
+    clean_start: bool,
+    /// As asked, in seconds.
+    expiry_secs: u32,
+    keep_alive_secs: u16,
+    receive_maximum: u16,
+    will: Option<Box<Will>>,
+}
+
+impl Engine {
+    /// Answers a CONNECT, or asks for its password to be checked first.
+    pub(crate) fn on_connect(&mut self, conn: ConnId, connect: &Connect<'_>) {
+        let Some(link) = self.links.by_conn(conn) else { return };
+        link.version = connect.version;
+        link.packet_bytes = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        link.problem_information = connect.properties.request_problem_information.unwrap_or(true);
+        link.own_aliases = OwnAliases::new(connect.properties.topic_alias_maximum.unwrap_or(0));
+        if let Some(reason) = self.refusal(connect) {
+            return self.refuse_connect(conn.slot, reason);
+        }
+        let is_assigned = connect.client_id.is_empty();
+        let client_id = if is_assigned { self.assign_client_id() } else { connect.client_id.into() };
+        let certificate = self.links.by_conn(conn).and_then(|link| link.peer.certificate_name.clone());
+        let is_certified = certificate.is_some();
+        let account = certificate.or_else(|| connect.user_name.map(Arc::from));
+        let will = connect.will.as_ref().map(|will| Box::new(Will::new(will, 0, self.now)));
+        let expiry_secs = match connect.version {
+            Version::V5 => connect.properties.session_expiry_secs.unwrap_or(0),
+            Version::V4 if connect.clean_start => 0,
+            Version::V4 => u32::MAX,
+        };
+        let request = Request {
+            account: account.clone(),
+            client_id,
+            is_assigned,
+            clean_start: connect.clean_start,
+            expiry_secs,
+            keep_alive_secs: connect.keep_alive_secs,
+            receive_maximum: connect.properties.receive_maximum.unwrap_or(u16::MAX),
+            will,
+        };
+        let hash = account.as_deref().and_then(|name| self.settings.accounts.get(name)).cloned();
+        match (hash, connect.password) {
+            _ if is_certified => self.enter(conn.slot, request),
+            (Some(hash), Some(password)) => {
+                let Some(link) = self.links.by_conn(conn) else { return };
+                link.phase = Phase::Verifying(Box::new(request));
+                self.links.pause(conn.slot);
+                self.outputs.push_back(Output::Verify { conn, hash, password: password.0.to_vec() });
+            }
+            // A registered name needs its password; other names and none are anonymous, where that is allowed.
+            (Some(_), None) => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
+            (None, password) if self.allows_anonymous(conn, password.is_some()) => {
+                self.enter(conn.slot, request)
+            }
+            (None, _) if connect.user_name.is_some() => {
+                self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword);
+            }
+            (None, _) => self.refuse_connect(conn.slot, ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// Without registered users a password means nothing and is ignored; with them it must fit somebody.
+    fn allows_anonymous(&mut self, conn: ConnId, has_password: bool) -> bool {
+        let listener = self.links.by_conn(conn).map_or(0, |link| link.peer.listener);
+        let allowed = self.settings.listeners.get(usize::from(listener)).is_some_and(|it| it.allow_anonymous);
+        allowed && (!has_password || self.settings.accounts.is_empty())
+    }
+
+    fn refusal(&mut self, connect: &Connect<'_>) -> Option<ReasonCode> {
+        if connect.properties.authentication_method.is_some() {
+            return Some(ReasonCode::BadAuthenticationMethod);
+        }
+        let needs_id = connect.version == Version::V4 && !connect.clean_start;
+        if connect.client_id.is_empty() && needs_id {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        let limits = &self.settings.limits;
+        let topic_is_long =
+            |topic: &str| topic.len() > limits.topic_bytes || topic.split('/').count() > limits.topic_levels;
+        if connect.will.as_ref().is_some_and(|will| topic_is_long(will.topic)) {
+            self.links.counters.refused_topics += 1;
+            return Some(ReasonCode::TopicNameInvalid);
+        }
+        let is_long = connect.client_id.len() > limits.topic_bytes
+            || connect.user_name.is_some_and(|name| name.len() > limits.topic_bytes);
+        if is_long {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        if self.is_going_down {
+            return Some(ReasonCode::ServerShuttingDown);
+        }
+        None
+    }
+
+    fn assign_client_id(&mut self) -> Arc<str> {
+        // The identifier has to be at home on this shard, where the connection is already.
+        loop {
+            let id = format!("auto-{:016x}", self.random());
+            if crate::home_shard(&id, self.shards) == self.shard {
+                return id.into();
+            }
+        }
+    }
+
+    /// The password was checked.
+    pub(crate) fn on_verified(&mut self, conn: ConnId, good: bool) {
+        let Some(link) = self.links.by_conn(conn) else { return };
+        let phase = std::mem::replace(&mut link.phase, Phase::Greeting);
+        let Phase::Verifying(request) = phase else {
+            link.phase = phase;
+            return;
+        };
+        self.links.resume(conn.slot);
+        if good {
+            self.enter(conn.slot, *request);
+        } else {
+            self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword);
+        }
+    }
+
+    /// Refuses a CONNECT, with the answer that its version has, and closes.
+    pub(crate) fn refuse_connect(&mut self, slot: u32, reason: ReasonCode) {
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let version = link.version;
+        self.links.counters.connects_refused += 1;
+        let has_answer = version == Version::V5 || reason.connack_return_code().is_some();
+        if has_answer {
+            let connack =
+                ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+            self.links.send(slot, |out| {
+                let _ = encode::connack(out, version, &connack);
+            });
+        }
+        self.links.close(slot, true);
+    }
+
+    /// Lets a client in: takes over or makes its session, answers, and sends what waits.
+    fn enter(&mut self, slot: u32, request: Request) {
+        let key = Key { account: request.account.clone(), client_id: request.client_id.clone() };
+        let mut known = self.sessions.find(&key);
+        if let Some(index) = known {
+            self.take_over(index);
+            // A clean session of 3.1.1 and one of expiry 0 end with their connection.
+            known = self.sessions.find(&key);
+        }
+        if let (Some(index), true) = (known, request.clean_start) {
+            self.end_session(index);
+            known = None;
+        }
+        if known.is_none() && self.sessions.len() >= self.settings.limits.sessions {
+            self.links.counters.refused_sessions += 1;
+            return self.refuse_connect(slot, ReasonCode::QuotaExceeded);
+        }
+        let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
+        let window = request.receive_maximum.min(self.settings.limits.inflight);
+        let index = known.unwrap_or_else(|| self.create_session(&request, window));
+        let session_present = known.is_some();
+        self.start_timers(slot, &request);
+        let now = self.now;
+        let Some(session) = self.sessions.by_index(index) else { return };
+        session.link = Some(slot);
+        session.expiry_secs = expiry_secs;
+        session.outbound.set_window(window);
+        session.outbound.resume();
+        session.inbound.reconnect();
+        let publisher = session.id;
+        if session.ends_at_ms != 0 {
+            self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
+            session.ends_at_ms = 0;
+        }
+        if let Some(link) = self.links.by_slot(slot) {
+            link.phase = Phase::Open(index);
+            link.last_received_ms = now.mono_ms;
+            link.will = request.will.clone().map(|mut will| {
+                Arc::make_mut(&mut will.message).publisher = publisher;
+                will
+            });
+        }
+        self.cancel_will(index);
+        self.save_session(index);
+        self.send_connack(slot, &request, session_present, expiry_secs);
+        if session_present {
+            self.wake_places(index);
+            self.sessions.mark_ready(index);
+        }
+    }
+
+    fn create_session(&mut self, request: &Request, window: u16) -> u32 {
+        let id = self.random().max(1) >> 1;
+        self.links.counters.sessions_now += 1;
+        self.sessions.insert(Session {
+            id,
+            account: request.account.clone(),
+            client_id: request.client_id.clone(),
+            link: None,
+            expiry_secs: 0,
+            ends_at_ms: 0,
+            outbound: Outbound::new(window),
+            inbound: Inbound::new(),
+            subscriptions: Vec::new(),
+            queue: None,
+            rooms: Vec::new(),
+            will: None,
+            stamp: 0,
+            merged: 0,
+            is_ready: false,
+            has_moved: false,
+        })
+    }
+
+    fn start_timers(&mut self, slot: u32, request: &Request) {
+        let server_secs = self.settings.limits.keep_alive_secs;
+        let asked = request.keep_alive_secs;
+        let secs = if server_secs > 0 && (asked == 0 || asked > server_secs) { server_secs } else { asked };
+        let Some(link) = self.links.by_slot(slot) else { return };
+        if link.deadline_ms != 0 {
+            self.timers.cancel(link.deadline_ms, Timer::Link(slot));
+            link.deadline_ms = 0;
+        }
+        // One and a half times the keep alive [MQTT-3.1.2-22].
+        link.silence_ms = u64::from(secs) * 1500;
+        if link.silence_ms > 0 {
+            link.deadline_ms = self.now.mono_ms + link.silence_ms;
+            self.timers.set(link.deadline_ms, Timer::Link(slot));
+        }
+    }
+
+    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+        let limits = &self.settings.limits;
+        let listener = self.links.by_slot(slot).map_or(0, |link| usize::from(link.peer.listener));
+        let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
+        let server_secs = limits.keep_alive_secs;
+        let asked = request.keep_alive_secs;
+        let properties = ConnAckProperties {
+            session_expiry_secs: (expiry_secs != request.expiry_secs).then_some(expiry_secs),
+            receive_maximum: (limits.receive_maximum != u16::MAX).then_some(limits.receive_maximum),
+            maximum_packet_size: Some(limits.packet_bytes.min(listener_bytes)),
+            assigned_client_id: request.is_assigned.then_some(&*request.client_id),
+            topic_alias_maximum: (limits.topic_aliases > 0).then_some(limits.topic_aliases),
+            server_keep_alive_secs: (server_secs > 0 && (asked == 0 || asked > server_secs))
+                .then_some(server_secs),
+            ..ConnAckProperties::default()
+        };
+        let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
+        let Some(version) = self.links.by_slot(slot).map(|link| link.version) else { return };
+        self.links.send(slot, |out| {
+            let _ = encode::connack(out, version, &connack);
+        });
+    }
+
+    /// Another connection continues the session: the old one is told and closed `[MQTT-3.1.4-3]`.
+    fn take_over(&mut self, index: u32) {
+        let Some(slot) = self.sessions.peek(index).and_then(|session| session.link) else { return };
+        self.links.counters.takeovers += 1;
+        self.disconnect(slot, ReasonCode::SessionTakenOver);
+    }
+
+    /// Ends a session: its will, its subscriptions, everything that waits for it.
+    pub(crate) fn end_session(&mut self, index: u32) {
+        self.fire_will(index);
+        self.drop_subscriptions(index);
+        let Some(session) = self.sessions.remove(index) else { return };
+        if session.ends_at_ms != 0 {
+            self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
+        }
+        self.links.counters.sessions_now -= 1;
+        if session.is_persistent() {
+            for op in persist::forget_session(&session) {
+                self.journal.push(op);
+            }
+        }
+    }
+
+    /// Writes a session's record, if the session outlives its connection.
+    pub(crate) fn save_session(&mut self, index: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        if session.is_persistent() && self.journal.is_on() {
+            self.journal.push(persist::put_session(session, self.now));
+        }
+    }
+}
+
+impl Engine {
+    /// The connection is gone, or is about to be: its session goes on, waits, or ends.
+    pub(crate) fn detach(&mut self, slot: u32, publish_will: bool) {
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let will = link.will.take();
+        if link.deadline_ms != 0 {
+            self.timers.cancel(link.deadline_ms, Timer::Link(slot));
+            link.deadline_ms = 0;
+        }
+        let Phase::Open(index) = link.phase else { return };
+        let Some(session) = self.sessions.by_index(index) else { return };
+        if session.link != Some(slot) {
+            return;
+        }
+        session.link = None;
+        let expiry_secs = session.expiry_secs;
+        if let (Some(will), true) = (will, publish_will) {
+            self.schedule_will(index, *will);
+        }
+        self.rest_places(index);
+        match expiry_secs {
+            0 => self.end_session(index),
+            u32::MAX => self.save_positions(index),
+            secs => {
+                let ends_at_ms = self.now.mono_ms + u64::from(secs) * 1000;
+                if let Some(session) = self.sessions.by_index(index) {
+                    session.ends_at_ms = ends_at_ms;
+                }
+                self.timers.set(ends_at_ms, Timer::Expiry(index));
+                self.save_session(index);
+                self.save_positions(index);
+            }
+        }
+    }
+
+    /// Closes a connection with a reason, which 5.0 clients are told.
+    pub(crate) fn disconnect(&mut self, slot: u32, reason: ReasonCode) {
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let version = link.version;
+        if matches!(link.phase, Phase::Open(_)) && version == Version::V5 {
+            self.links.send(slot, |out| {
+                encode::disconnect(out, version, reason);
+            });
+        }
+        self.detach(slot, true);
+        self.links.close(slot, true);
+    }
+
+    pub(crate) fn handle_link(&mut self, input: Input) {
+        match input {
+            Input::Open { conn, peer } => {
+                self.links.open(conn, peer, self.now);
+                let at_ms = self.now.mono_ms + self.settings.limits.connect_timeout_ms;
+                if let Some(link) = self.links.by_conn(conn) {
+                    link.deadline_ms = at_ms;
+                    self.timers.set(at_ms, Timer::Link(conn.slot));
+                }
+            }
+            Input::Closed { conn } => {
+                if self.links.by_conn(conn).is_some() {
+                    self.detach(conn.slot, true);
+                    self.links.remove(conn);
+                }
+            }
+            Input::Verified { conn, good } => self.on_verified(conn, good),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What the engine keeps in the store, and in which form. Numbers and layouts on disk are never reordered: a new layout
+//! gets a new format number.
+
+use crate::{
+    crossing::Mark,
+    deliver::Grant,
+    io::Now,
+    message::{Message, Reader, Shared, push_text},
+    session::{Ids, Origin, Sent, Session, Subscription},
+};
+use bytes::Bytes;
+use katydid_mqtt::packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
+use katydid_store::{Entry, LogId, Op, Space};
+use std::sync::Arc;
+
+/// Session identifier to session record.
+pub const SESSIONS: Space = Space(1);
+/// Topic to retained message.
+pub const RETAINED: Space = Space(2);
+/// Room name to log and leased number.
+pub const ROOMS: Space = Space(3);
+/// Session identifier and room name to the number that the session gets next.
+pub const POSITIONS: Space = Space(4);
+/// Session identifier and packet identifier of an inbound QoS 2 message that is not released.
+pub const INBOUND: Space = Space(5);
+/// Session identifier and packet identifier to an outbound message in flight, or its release.
+pub const OUTBOUND: Space = Space(6);
+
+/// Logs of rooms have the highest bit clear, queues of sessions have it set.
+const QUEUE_BIT: u64 = 1 << 63;
+
+pub(crate) fn queue_log(session: u64) -> LogId {
+    session | QUEUE_BIT
+}
+
+fn put(space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Op {
+    Op::Put { space, key: key.into(), value: value.into() }
+}
+
+fn delete(space: Space, key: impl Into<Bytes>) -> Op {
+    Op::Delete { space, key: key.into() }
+}
+
+fn session_key(session: u64, rest: &[u8]) -> Vec<u8> {
+    [&session.to_be_bytes()[..], rest].concat()
+}
+
+fn flags_of(qos: QoS, retain: bool) -> u8 {
+    qos as u8 | u8::from(retain) << 2
+}
+
+fn qos_of(flags: u8) -> Option<QoS> {
+    match flags & 3 {
+        0 => Some(QoS::AtMostOnce),
+        1 => Some(QoS::AtLeastOnce),
+        2 => Some(QoS::ExactlyOnce),
+        _ => None,
+    }
+}
+
+fn push_ids(out: &mut Vec<u8>, ids: &[u32]) {
+    out.extend_from_slice(&(ids.len() as u16).to_be_bytes());
+    ids.iter().for_each(|id| out.extend_from_slice(&id.to_be_bytes()));
+}
+
+fn read_ids(reader: &mut Reader<'_>) -> Option<Ids> {
+    let count = reader.u16()?;
+    let ids: Option<Vec<u32>> = (0..count).map(|_| reader.u32()).collect();
+    ids.map(|ids| Ids::from_slice(&ids))
+}
+
+/// An entry of a session's queue: how it was granted, then the message.
+pub(crate) fn append_queued(session: u64, seq: u64, message: &Message, qos: QoS, grant: Grant<'_>) -> Op {
+    let mut bytes = vec![flags_of(qos, grant.retain)];
+    push_ids(&mut bytes, grant.ids);
+    bytes.extend_from_slice(&message.to_disk());
+    Op::Append { log: queue_log(session), entry: Entry { seq, time_ms: 0, bytes: bytes.into() } }
+}
+
+/// The reverse of [`append_queued`].
+pub(crate) fn read_queued(entry: &Entry) -> Option<crate::queue::Queued> {
+    let mut reader = Reader(&entry.bytes);
+    let flags = reader.byte()?;
+    let ids = read_ids(&mut reader)?;
+    let message = Message::from_disk(&entry.bytes.slice(entry.bytes.len() - reader.0.len()..))?;
+    let qos = qos_of(flags)?;
+    Some(crate::queue::Queued {
+        message: Arc::new(message),
+        qos,
+        retain: flags & 4 != 0,
+        ids,
+        seq: entry.seq,
+    })
+}
+
+pub(crate) fn trim_queue(session: u64, below: u64) -> Op {
+    Op::Trim { log: queue_log(session), below }
+}
+
+pub(crate) fn put_retained(message: &Message) -> Op {
+    put(RETAINED, message.topic().to_owned(), message.to_disk())
+}
+
+pub(crate) fn delete_retained(topic: &str) -> Op {
+    delete(RETAINED, topic.to_owned())
+}
+
+pub(crate) fn put_room(name: &str, log: LogId, leased: u64) -> Op {
+    put(ROOMS, name.to_owned(), [log.to_be_bytes(), leased.to_be_bytes()].concat())
+}
+
+/// The log and the leased number of a room.
+pub(crate) fn read_room(value: &[u8]) -> Option<(LogId, u64)> {
+    let mut reader = Reader(value);
+    Some((reader.u64()?, reader.u64()?))
+}
+
+pub(crate) fn put_position(session: u64, room: &str, position: u64) -> Op {
+    put(POSITIONS, session_key(session, room.as_bytes()), position.to_be_bytes().to_vec())
+}
+
+pub(crate) fn delete_position(session: u64, room: &str) -> Op {
+    delete(POSITIONS, session_key(session, room.as_bytes()))
+}
+
+pub(crate) fn put_inbound(mark: Mark) -> Op {
+    put(INBOUND, session_key(mark.session, &mark.packet_id.to_be_bytes()), Bytes::new())
+}
+
+pub(crate) fn delete_inbound(session: u64, packet_id: PacketId) -> Op {
+    delete(INBOUND, session_key(session, &packet_id.get().to_be_bytes()))
+}
+
+/// A message in flight, or, without one, its release.
+pub(crate) fn put_outbound_at(session: u64, packet_id: PacketId, qos: QoS, sent: Option<&Sent>) -> Op {
+    let mut value = Vec::new();
+    if let Some(sent) = sent {
+        value.push(flags_of(qos, sent.retain));
+        push_ids(&mut value, sent.ids.as_slice());
+        let (kind, log, seq) = match sent.origin {
+            Origin::Queue(seq) => (0, 0, seq),
+            Origin::Room(log, seq) => (1, log, seq),
+        };
+        value.push(kind);
+        value.extend_from_slice(&log.to_be_bytes());
+        value.extend_from_slice(&seq.to_be_bytes());
+        value.extend_from_slice(&sent.message.to_disk());
+    }
+    put(OUTBOUND, session_key(session, &packet_id.get().to_be_bytes()), value)
+}
+
+pub(crate) fn put_outbound(session: &Session, packet_id: PacketId, sent: Option<&Sent>) -> Op {
+    put_outbound_at(session.id, packet_id, QoS::ExactlyOnce, sent)
+}
+
+/// The reverse of [`put_outbound_at`]: `Some(None)` is a release.
+pub(crate) fn read_outbound(value: &Bytes) -> Option<Option<(QoS, Sent)>> {
+    if value.is_empty() {
+        return Some(None);
+    }
+    let mut reader = Reader(value);
+    let flags = reader.byte()?;
+    let ids = read_ids(&mut reader)?;
+    let kind = reader.byte()?;
+    let (log, seq) = (reader.u64()?, reader.u64()?);
+    let message = Message::from_disk(&value.slice(value.len() - reader.0.len()..))?;
+    let origin = if kind == 0 { Origin::Queue(seq) } else { Origin::Room(log, seq) };
+    Some(Some((qos_of(flags)?, Sent { message: Arc::new(message), retain: flags & 4 != 0, ids, origin })))
+}
+
+pub(crate) fn delete_outbound(session: u64, packet_id: PacketId) -> Op {
+    delete(OUTBOUND, session_key(session, &packet_id.get().to_be_bytes()))
+}
+
+/// What is known of a session without its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SessionRecord {
+    pub(crate) account: Option<Arc<str>>,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) expiry_secs: u32,
+    /// When it expires if it does not come back, in milliseconds since the Unix epoch; 0 while connected.
+    pub(crate) ends_at_unix_ms: u64,
+    pub(crate) subscriptions: Vec<(Box<str>, u32, u8)>,
+}
+
+const SESSION_FORMAT: u8 = 1;
+
+pub(crate) fn put_session(session: &Session, now: Now) -> Op {
+    let mut value = vec![SESSION_FORMAT, u8::from(session.account.is_some())];
+    push_text(&mut value, session.account.as_deref().unwrap_or_default());
+    push_text(&mut value, &session.client_id);
+    value.extend_from_slice(&session.expiry_secs.to_be_bytes());
+    let ends_at = match session.ends_at_ms {
+        0 => 0,
+        ends_at_ms => now.unix_ms + ends_at_ms.saturating_sub(now.mono_ms),
+    };
+    value.extend_from_slice(&ends_at.to_be_bytes());
+    value.extend_from_slice(&(session.subscriptions.len() as u32).to_be_bytes());
+    for subscription in &session.subscriptions {
+        push_text(&mut value, &subscription.filter);
+        value.extend_from_slice(&subscription.id.to_be_bytes());
+        value.push(options_byte(subscription.options));
+    }
+    put(SESSIONS, session.id.to_be_bytes().to_vec(), value)
+}
+
+fn options_byte(options: SubscribeOptions) -> u8 {
+    let flags = u8::from(options.no_local) << 2 | u8::from(options.retain_as_published) << 3;
+    options.qos as u8 | flags | (options.retain_handling as u8) << 4
+}
+
+pub(crate) fn read_session(value: &[u8]) -> Option<SessionRecord> {
+    let mut reader = Reader(value);
+    if reader.byte()? != SESSION_FORMAT {
+        return None;
+    }
+    let has_account = reader.byte()? != 0;
+    let account = reader.text()?;
+    let account = has_account.then(|| Arc::from(account));
+    let client_id = reader.text()?.into();
+    let expiry_secs = reader.u32()?;
+    let ends_at_unix_ms = reader.u64()?;
+    let count = reader.u32()?;
+    let mut subscriptions = Vec::new();
+    for _ in 0..count {
+        let filter = reader.text()?.into();
+        subscriptions.push((filter, reader.u32()?, reader.byte()?));
+    }
+    Some(SessionRecord { account, client_id, expiry_secs, ends_at_unix_ms, subscriptions })
+}
+
+pub(crate) fn subscription_of(filter: Box<str>, id: u32, options: u8) -> Subscription {
+    let options = SubscribeOptions {
+        qos: qos_of(options).unwrap_or(QoS::AtMostOnce),
+        no_local: options & 4 != 0,
+        retain_as_published: options & 8 != 0,
+        retain_handling: RetainHandling::Send,
+    };
+    Subscription { filter, options, id }
+}
+
+/// Forgets everything about a session but what others share.
+pub(crate) fn forget_session(session: &Session) -> Vec<Op> {
+    let mut ops =
+        vec![delete(SESSIONS, session.id.to_be_bytes().to_vec()), Op::DropLog { log: queue_log(session.id) }];
+    ops.extend(session.inbound.ids().map(|id| delete_inbound(session.id, id)));
+    ops.extend(session.outbound.iter().map(|resend| match resend {
+        katydid_mqtt::session::Resend::Publish { id, .. } | katydid_mqtt::session::Resend::PubRel { id } => {
+            delete_outbound(session.id, id)
+        }
+    }));
+    ops
+}
+
+/// A key that begins with a session's identifier, taken apart.
+pub(crate) fn split_session_key(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (session, rest) = key.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*session), rest))
+}
+
+/// A shared message from its bytes on disk.
+pub(crate) fn read_retained(value: &Bytes) -> Option<Shared> {
+    Message::from_disk(value).map(Arc::new)
+}

@@ -1,0 +1,184 @@
+//! From what the store held to a running shard: rooms, retained messages, sessions with what waits for them.
+
+use crate::{
+    Engine, Restored,
+    crossing::home,
+    io::ReadQuery,
+    persist,
+    queue::{Queue, Queued},
+    room::home::{Fetch, Home},
+    session::Session,
+    timers::Timer,
+};
+use katydid_chat::topic::Replay;
+use katydid_mqtt::{
+    packet::PacketId,
+    session::{InFlight, Inbound, Outbound},
+};
+use katydid_store::{LogId, LogStats};
+use std::collections::HashMap;
+
+/// Entries and bytes of one page of a session's queue.
+const PAGE_ENTRIES: usize = 2048;
+const PAGE_BYTES: usize = 512 << 10;
+
+impl Engine {
+    /// Takes what is this shard's out of what the store held.
+    pub(crate) fn restore(&mut self, restored: &Restored) {
+        let logs: HashMap<LogId, LogStats> = restored.logs.iter().copied().collect();
+        let of = |space| restored.records.iter().filter(move |(it, ..)| *it == space);
+        for (_, key, value) in of(persist::ROOMS) {
+            self.restore_room(key, value, &logs);
+        }
+        for (_, _, value) in of(persist::RETAINED) {
+            if let Some(message) = persist::read_retained(value)
+                && home(message.topic(), self.shards) == self.shard
+            {
+                self.links.counters.retained_now += 1;
+                self.links.counters.retained_bytes_now += message.weight() as u64;
+                self.plain.retained.insert(message.topic(), message.clone());
+            }
+        }
+        let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
+        for (_, key, value) in of(persist::POSITIONS) {
+            if let (Some(key), Ok(position)) = (persist::split_session_key(key), value.as_ref().try_into()) {
+                positions.insert(key, u64::from_be_bytes(position));
+            }
+        }
+        let mut known = HashMap::new();
+        for (_, key, value) in of(persist::SESSIONS) {
+            if let Some((id, index)) = self.restore_session(key, value, &logs) {
+                known.insert(id, index);
+            }
+        }
+        self.restore_in_flight(restored, &known);
+        for (id, index) in known {
+            self.restore_subscriptions(id, index, &positions);
+        }
+    }
+
+    fn restore_room(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) {
+        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_room(value)) else {
+            return;
+        };
+        if home(name, self.shards) != self.shard {
+            return;
+        }
+        let stats = logs.get(&log);
+        let next = leased.max(stats.map_or(1, |stats| stats.next));
+        let first = stats.map_or(next, |stats| stats.first);
+        let room =
+            Home::new(name.into(), log, next, first).at_time(stats.map_or(0, |stats| stats.last_time_ms));
+        self.homes.insert(room.name.clone(), Box::new(room));
+        self.links.counters.rooms_now += 1;
+    }
+
+    fn restore_session(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        logs: &HashMap<LogId, LogStats>,
+    ) -> Option<(u64, u32)> {
+        let id = u64::from_be_bytes(key.try_into().ok()?);
+        let record = persist::read_session(value)?;
+        if crate::home_shard(&record.client_id, self.shards) != self.shard {
+            return None;
+        }
+        let queue = logs
+            .get(&persist::queue_log(id))
+            .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
+        // A session that was connected when the broker stopped has its whole expiry before it.
+        let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
+            (_, u32::MAX) => None,
+            (0, secs) => Some(u64::from(secs) * 1000),
+            (ends_at, _) => Some(ends_at.saturating_sub(self.now.unix_ms)),
+        };
+        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms.max(1));
+        self.links.counters.sessions_now += 1;
+        self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
+        let index = self.sessions.insert(Session {
+            id,
+            account: record.account,
+            client_id: record.client_id,
+            link: None,
+            expiry_secs: record.expiry_secs,
+            ends_at_ms,
+            outbound: Outbound::new(self.settings.limits.inflight),
+            inbound: Inbound::new(),
+            subscriptions: record
+                .subscriptions
+                .into_iter()
+                .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
+                .collect(),
+            queue,
+            rooms: Vec::new(),
+            will: None,
+            stamp: 0,
+            merged: 0,
+            is_ready: false,
+            has_moved: false,
+        });
+        if ends_at_ms != 0 {
+            self.timers.set(ends_at_ms, Timer::Expiry(index));
+        }
+        Some((id, index))
+    }
+
+    fn restore_in_flight(&mut self, restored: &Restored, known: &HashMap<u64, u32>) {
+        for (space, key, value) in &restored.records {
+            let Some((id, rest)) = persist::split_session_key(key) else { continue };
+            if *space != persist::INBOUND && *space != persist::OUTBOUND {
+                continue;
+            }
+            let session = known.get(&id).and_then(|index| self.sessions.by_index(*index));
+            let packet_id = rest.try_into().ok().map(u16::from_be_bytes).and_then(PacketId::new);
+            let (Some(session), Some(packet_id)) = (session, packet_id) else { continue };
+            if *space == persist::INBOUND {
+                session.inbound.restore(packet_id);
+            } else if let Some(kept) = persist::read_outbound(value) {
+                let state = match kept {
+                    None => InFlight::Released,
+                    Some((qos, message)) => InFlight::Publish { qos, message },
+                };
+                session.outbound.restore(packet_id, state);
+            }
+        }
+    }
+
+    fn restore_subscriptions(&mut self, id: u64, index: u32, positions: &HashMap<(u64, &[u8]), u64>) {
+        use katydid_chat::topic::Filter as ChatFilter;
+        let Some(session) = self.sessions.by_index(index) else { return };
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        for subscription in subscriptions {
+            let filter = subscription.filter.clone();
+            match self.classify_filter(&filter) {
+                ChatFilter::Plain => self.watch(None, index, subscription, false),
+                ChatFilter::Room { room, .. } => {
+                    let position = positions.get(&(id, room.as_bytes())).copied();
+                    let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
+                    self.enter_room(None, index, room, subscription, replay);
+                }
+                _ => {
+                    self.keep_subscription(index, subscription);
+                }
+            }
+        }
+    }
+
+    /// Pages in what is on disk only of a session's queue.
+    pub(crate) fn read_queue(&mut self, index: u32, from: u64) {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        let id = session.id;
+        session.queue_mut().is_reading = true;
+        let query = ReadQuery::From { seq: from, entries: PAGE_ENTRIES, bytes: PAGE_BYTES };
+        self.fetch(persist::queue_log(id), query, Fetch::Queue { index, session: id });
+    }
+
+    /// A page of a session's queue is here.
+    pub(crate) fn page_queue(&mut self, index: u32, id: u64, entries: &[katydid_store::Entry]) {
+        let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) else { return };
+        let page: Vec<Queued> = entries.iter().filter_map(persist::read_queued).collect();
+        session.queue_mut().page_in(page);
+        self.sessions.mark_ready(index);
+    }
+}

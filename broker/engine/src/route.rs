@@ -1,0 +1,255 @@
+//! Plain topics: from the publisher's shard to the topic's home, from there to each shard that has subscribers, and to
+//! their sessions. The home gives retained messages one order and counts what has to be stored before the publisher
+//! is acknowledged.
+
+use crate::{
+    Engine,
+    acks::{AckToken, Outcome},
+    crossing::{Crossing, Mark, Reply, home},
+    deliver::{Delivering, Grant},
+    io::{Output, ShardId, ShardMessage},
+    journal::Waiter,
+    message::Shared,
+    persist,
+    plain::Subscriber,
+};
+use katydid_chat::topic::Topic;
+use katydid_mqtt::{packet::QoS, reason::ReasonCode};
+use std::sync::Arc;
+
+/// A publish whose parts are stored by several shards.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    reply: Reply,
+    outcome: Outcome,
+    remaining: u32,
+}
+
+impl Engine {
+    /// Splits off what a delivery touches, beside the subscriptions.
+    pub(crate) fn delivering(&mut self) -> (&mut crate::plain::Plain, Delivering<'_>) {
+        let delivering = Delivering {
+            sessions: &mut self.sessions,
+            links: &mut self.links,
+            journal: &mut self.journal,
+            templates: &mut self.templates,
+            settings: &self.settings,
+            now: self.now,
+        };
+        (&mut self.plain, delivering)
+    }
+
+    pub(crate) fn send_to(&mut self, shard: ShardId, crossing: Crossing) {
+        self.outputs.push_back(Output::ToShard { shard, message: ShardMessage(crossing) });
+    }
+
+    /// Sends a permitted message on its way: to its room's or topic's home.
+    pub(crate) fn route(&mut self, message: Shared, reply: Option<AckToken>, mark: Option<Mark>) {
+        let home = match self.classify(message.topic()) {
+            Topic::Room(said) => home(said.room, self.shards),
+            _ => home(message.topic(), self.shards),
+        };
+        if home == self.shard {
+            let shard = self.shard;
+            self.publish_at_home(message, reply.map(|token| Reply { shard, token }), mark);
+        } else {
+            self.send_to(home, Crossing::Publish { message, reply, mark });
+        }
+    }
+
+    /// Publishes a message whose home is this shard.
+    pub(crate) fn publish_at_home(&mut self, message: Shared, reply: Option<Reply>, mark: Option<Mark>) {
+        match self.classify(message.topic()) {
+            Topic::Room(_) => self.publish_to_room(&message, reply, mark),
+            _ => self.publish_plain(&message, reply, mark),
+        }
+    }
+
+    fn publish_plain(&mut self, message: &Shared, reply: Option<Reply>, mark: Option<Mark>) {
+        let stored_before = self.journal.pushed();
+        if message.retain {
+            self.set_retained(message);
+        }
+        if let Some(mark) = mark {
+            self.journal.push(persist::put_inbound(mark));
+        }
+        let mut targets = std::mem::take(&mut self.targets);
+        self.plain.targets(message.topic(), self.shard, &mut targets);
+        let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
+        let outcome = Outcome { reason, numbered: None };
+        let part = match reply {
+            Some(reply) if targets.remote.iter().any(|_| true) => {
+                let remaining = targets.remote.len() as u32 + 1;
+                Some(self.parts.insert(Parts { reply, outcome, remaining }) as u64)
+            }
+            _ => None,
+        };
+        for (shard, plain, groups) in targets.remote.drain(..) {
+            self.send_to(shard, Crossing::Deliver { message: message.clone(), plain, groups, part });
+        }
+        self.deliver_here(message, targets.local, &targets.local_groups);
+        targets.clear();
+        self.targets = targets;
+        let waiter = match (part, reply) {
+            (Some(part), _) => Waiter::Part(self.shard, part),
+            (None, Some(reply)) => Waiter::Publish(reply, outcome),
+            (None, None) => return,
+        };
+        if self.journal.pushed() == stored_before || !self.journal.wait(waiter) {
+            self.finish(waiter);
+        }
+    }
+
+    /// Delivers a message that another shard's home sent here.
+    pub(crate) fn deliver_for(
+        &mut self,
+        from: ShardId,
+        message: &Shared,
+        plain: bool,
+        groups: &[Arc<str>],
+        part: Option<u64>,
+    ) {
+        let stored_before = self.journal.pushed();
+        self.deliver_here(message, plain, groups);
+        let Some(part) = part else { return };
+        let waiter = Waiter::Part(from, part);
+        if self.journal.pushed() == stored_before || !self.journal.wait(waiter) {
+            self.finish(waiter);
+        }
+    }
+
+    /// Delivers to this shard's subscribers: one copy a session, however many filters match `[MQTT-3.3.4-2]`.
+    fn deliver_here(&mut self, message: &Shared, plain: bool, groups: &[Arc<str>]) {
+        let (subscriptions, mut delivering) = self.delivering();
+        delivering.templates.reset();
+        if plain {
+            fan_out(subscriptions, &mut delivering, message);
+        }
+        for group in groups {
+            if let Some(member) = subscriptions.next_member(group, delivering.sessions) {
+                deliver_one(&mut delivering, message, &member);
+            }
+        }
+    }
+
+    /// One part of a publish is stored, or had nothing to store.
+    pub(crate) fn part_done(&mut self, part: u64) {
+        let Some(parts) = self.parts.get_mut(part as usize) else { return };
+        parts.remaining -= 1;
+        if parts.remaining == 0 {
+            let parts = self.parts.remove(part as usize);
+            self.finish(Waiter::Publish(parts.reply, parts.outcome));
+        }
+    }
+
+    fn set_retained(&mut self, message: &Shared) {
+        let counters = &mut self.links.counters;
+        let is_system = message.topic().starts_with('$');
+        if message.payload().is_empty() {
+            if let Some(old) = self.plain.retained.remove(message.topic()) {
+                counters.retained_bytes_now -= old.weight() as u64;
+                self.journal.push(persist::delete_retained(message.topic()));
+            }
+            counters.retained_now = self.plain.retained.len() as u64;
+            return;
+        }
+        let limits = &self.settings.limits;
+        let old = self.plain.retained.get(message.topic()).map_or(0, |old| old.weight());
+        let count = self.plain.retained.len() + usize::from(old == 0);
+        let bytes = counters.retained_bytes_now as usize - old + message.weight();
+        if !is_system && (count > limits.retained_messages || bytes > limits.retained_bytes) {
+            counters.refused_retained += 1;
+            return;
+        }
+        if !is_system {
+            self.journal.push(persist::put_retained(message));
+        }
+        self.plain.retained.insert(message.topic(), message.clone());
+        counters.retained_now = count as u64;
+        counters.retained_bytes_now = bytes as u64;
+    }
+
+    /// The retained messages of this home that a filter matches.
+    pub(crate) fn retained_matching(&self, filter: &str) -> Vec<Shared> {
+        let mut found = Vec::new();
+        self.plain.retained.for_matching(filter, |_, message| {
+            if !message.is_expired(self.now) {
+                found.push(message.clone());
+            }
+        });
+        found
+    }
+}
+
+/// Offers a message to every session with a matching subscription, once.
+fn fan_out(plain: &mut crate::plain::Plain, delivering: &mut Delivering<'_>, message: &Shared) {
+    let mut lists: [&[Subscriber]; 8] = [&[]; 8];
+    let mut more: Vec<&[Subscriber]> = Vec::new();
+    let mut count = 0;
+    plain.index.for_matches(message.topic(), |subscribers| {
+        if subscribers.plain.is_empty() {
+        } else if count < lists.len() {
+            lists[count] = &subscribers.plain;
+            count += 1;
+        } else {
+            more.push(&subscribers.plain);
+        }
+    });
+    if count <= 1 {
+        for subscriber in lists[0] {
+            deliver_one(delivering, message, subscriber);
+        }
+        return;
+    }
+    more.extend_from_slice(&lists[..count]);
+    deliver_merged(delivering, message, &more);
+}
+
+fn deliver_one(delivering: &mut Delivering<'_>, message: &Shared, subscriber: &Subscriber) {
+    if subscriber.no_local() && delivering.published(subscriber.session, message) {
+        return;
+    }
+    let ids = [subscriber.id];
+    let ids = if subscriber.id == 0 { &[][..] } else { &ids };
+    let grant = Grant { qos: subscriber.qos(), retain: subscriber.retain(message), ids };
+    delivering.offer(subscriber.session, message, grant);
+}
+
+struct Merged {
+    session: u32,
+    qos: QoS,
+    retain: bool,
+    ids: Vec<u32>,
+}
+
+/// Overlapping subscriptions of one session: the highest QoS and all identifiers `[MQTT-3.3.4-2]`, `[MQTT-3.3.4-3]`.
+fn deliver_merged(delivering: &mut Delivering<'_>, message: &Shared, lists: &[&[Subscriber]]) {
+    let stamp = delivering.sessions.next_stamp();
+    let mut merged: Vec<Merged> = Vec::new();
+    for subscriber in lists.iter().copied().flatten() {
+        if subscriber.no_local() && delivering.published(subscriber.session, message) {
+            continue;
+        }
+        let Some(session) = delivering.sessions.by_index(subscriber.session) else { continue };
+        if session.stamp != stamp {
+            session.stamp = stamp;
+            session.merged = merged.len() as u32;
+            let (session, qos, retain) = (subscriber.session, subscriber.qos(), subscriber.retain(message));
+            merged.push(Merged { session, qos, retain, ids: Vec::new() });
+        }
+        let entry = &mut merged[session_merged(delivering, subscriber.session)];
+        entry.qos = entry.qos.max(subscriber.qos());
+        entry.retain |= subscriber.retain(message);
+        if subscriber.id != 0 {
+            entry.ids.push(subscriber.id);
+        }
+    }
+    for entry in &merged {
+        let grant = Grant { qos: entry.qos, retain: entry.retain, ids: &entry.ids };
+        delivering.offer(entry.session, message, grant);
+    }
+}
+
+fn session_merged(delivering: &Delivering<'_>, index: u32) -> usize {
+    delivering.sessions.peek(index).map_or(0, |session| session.merged as usize)
+}

@@ -1,0 +1,210 @@
+//! Sessions: what a client's identifier stands for across connections, and the table of a shard's sessions.
+//!
+//! Invariant: a session is in the table exactly as long as it is connected or has not expired, and its index is not
+//! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
+
+use crate::{message::Shared, queue::Queue, will::DelayedWill};
+use foldhash::fast::FixedState;
+use katydid_mqtt::{
+    packet::SubscribeOptions,
+    session::{Inbound, Outbound},
+};
+use slab::Slab;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+/// Subscription identifiers of one delivery; nearly always none or one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Ids {
+    #[default]
+    None,
+    One([u32; 1]),
+    Many(Box<[u32]>),
+}
+
+impl Ids {
+    pub(crate) fn from_slice(ids: &[u32]) -> Self {
+        match ids {
+            [] => Self::None,
+            [id] => Self::One([*id]),
+            _ => Self::Many(ids.into()),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(id) => id,
+            Self::Many(ids) => ids,
+        }
+    }
+}
+
+/// Where a message in flight came from, so that its acknowledgement moves the right position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The session's queue; 0 where the message was never stored.
+    Queue(u64),
+    /// A room, by its log, and the message's number.
+    Room(u64, u64),
+}
+
+/// A QoS 1 or 2 message in flight to a client.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) message: Shared,
+    pub(crate) retain: bool,
+    pub(crate) ids: Ids,
+    pub(crate) origin: Origin,
+}
+
+/// One subscription, by the filter as the client wrote it, without a replay prefix.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) filter: Box<str>,
+    pub(crate) options: SubscribeOptions,
+    /// 0 is none.
+    pub(crate) id: u32,
+}
+
+/// A session's place in a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// The room's view on this shard.
+    pub(crate) view: u32,
+    /// The member in that view.
+    pub(crate) member: u32,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Unique for ever; 0 is the broker.
+    pub(crate) id: u64,
+    pub(crate) account: Option<Arc<str>>,
+    pub(crate) client_id: Arc<str>,
+    /// Slot of its connection.
+    pub(crate) link: Option<u32>,
+    /// Session expiry interval; 0 ends it with its connection.
+    pub(crate) expiry_secs: u32,
+    /// When it expires, in monotonic milliseconds; 0 while connected, or never.
+    pub(crate) ends_at_ms: u64,
+    pub(crate) outbound: Outbound<Sent>,
+    pub(crate) inbound: Inbound,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) queue: Option<Box<Queue>>,
+    pub(crate) rooms: Vec<Place>,
+    pub(crate) will: Option<Box<DelayedWill>>,
+    /// Which publish looked at it last, and where its merged subscriptions are.
+    pub(crate) stamp: u32,
+    pub(crate) merged: u32,
+    pub(crate) is_ready: bool,
+    /// Whether its queue or its positions moved since they were written.
+    pub(crate) has_moved: bool,
+}
+
+impl Session {
+    /// Whether it outlives its connection, so that what waits for it is kept on disk.
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.expiry_secs > 0
+    }
+
+    pub(crate) fn queue_mut(&mut self) -> &mut Queue {
+        self.queue.get_or_insert_default()
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| !queue.is_empty())
+    }
+}
+
+/// Account and client identifier: nobody takes another's session by its client identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) account: Option<Arc<str>>,
+    pub(crate) client_id: Arc<str>,
+}
+
+/// The sessions of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    table: Slab<Box<Session>>,
+    by_key: HashMap<Key, u32, FixedState>,
+    /// Sessions that may have something to send.
+    ready: VecDeque<u32>,
+    stamp: u32,
+}
+
+impl Sessions {
+    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn insert(&mut self, session: Session) -> u32 {
+        let key = Key { account: session.account.clone(), client_id: session.client_id.clone() };
+        let index = self.table.insert(Box::new(session)) as u32;
+        self.by_key.insert(key, index);
+        index
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Box<Session>> {
+        let session = self.table.try_remove(index as usize)?;
+        let key = Key { account: session.account.clone(), client_id: session.client_id.clone() };
+        self.by_key.remove(&key);
+        Some(session)
+    }
+
+    pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
+        self.table.get_mut(index as usize).map(Box::as_mut)
+    }
+
+    pub(crate) fn peek(&self, index: u32) -> Option<&Session> {
+        self.table.get(index as usize).map(Box::as_ref)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn indices(&self) -> Vec<u32> {
+        self.table.iter().map(|(index, _)| index as u32).collect()
+    }
+
+    /// Lets a session be looked at when the tick settles.
+    pub(crate) fn mark_ready(&mut self, index: u32) {
+        if let Some(session) = self.table.get_mut(index as usize)
+            && !session.is_ready
+        {
+            session.is_ready = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    pub(crate) fn pop_ready(&mut self) -> Option<u32> {
+        let index = self.ready.pop_front()?;
+        if let Some(session) = self.by_index(index) {
+            session.is_ready = false;
+        }
+        Some(index)
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// A stamp that no session bears.
+    pub(crate) fn next_stamp(&mut self) -> u32 {
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.table.iter_mut().for_each(|(_, session)| session.stamp = 0);
+            self.stamp = 1;
+        }
+        self.stamp
+    }
+}

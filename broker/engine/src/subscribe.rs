@@ -1,0 +1,429 @@
+//! SUBSCRIBE and UNSUBSCRIBE. A filter asks the homes of its topics first; SUBACK leaves when all have answered and,
+//! for a session that outlives its connection, when the subscription is on disk. Deliveries wait behind SUBACK.
+
+use crate::{
+    Engine,
+    crossing::{Crossing, home},
+    deliver::Grant,
+    io::{ConnId, ShardId},
+    journal::Waiter,
+    message::Shared,
+    plain::{Subscriber, wants_retained},
+    receive::Fault,
+    session::{Session, Subscription},
+};
+use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
+use katydid_mqtt::{
+    encode,
+    packet::{
+        PacketId, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties, Version,
+    },
+    reason::ReasonCode,
+    topic::{Filter, TopicFilter},
+};
+use std::sync::Arc;
+
+/// A SUBSCRIBE or UNSUBSCRIBE that is not answered yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    conn: ConnId,
+    packet_id: PacketId,
+    codes: Vec<u8>,
+    /// Filters that have not been answered.
+    remaining: u32,
+    is_unsubscribe: bool,
+}
+
+/// A filter that waits for the homes of its topics.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    /// The packet it came in; `None` after a restart.
+    pending: Option<u64>,
+    index: u32,
+    session: u64,
+    subscription: Subscription,
+    filter: Arc<str>,
+    group: Option<Arc<str>>,
+    homes: u32,
+    is_placed: bool,
+}
+
+/// A filter to subscribe to, after every check.
+pub(crate) struct Wanted<'a> {
+    pub(crate) written: &'a str,
+    pub(crate) options: SubscribeOptions,
+    pub(crate) id: u32,
+    pub(crate) replay: Option<Replay>,
+}
+
+impl Engine {
+    pub(crate) fn on_subscribe(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        packet: &Subscribe<'_>,
+    ) -> Result<(), Fault> {
+        let shared_no_local =
+            packet.filters.iter().any(|(filter, options)| options.no_local && filter.starts_with("$share/"));
+        if shared_no_local {
+            return Err(Fault(ReasonCode::ProtocolError, "No Local on a shared subscription [MQTT-3.8.3-4]"));
+        }
+        let replay = replay_property(packet.user_properties);
+        let pending = self.open_pending(conn, packet.packet_id, false);
+        for (written, options) in packet.filters {
+            let wanted = Wanted {
+                written,
+                options,
+                id: packet.subscription_id.unwrap_or(0),
+                replay: replay.unwrap_or(None),
+            };
+            let outcome = match replay {
+                Ok(_) => self.subscribe(pending, index, wanted),
+                Err(topic::BadReplay) => Err(ReasonCode::ImplementationSpecificError),
+            };
+            let code = match outcome {
+                Ok(()) => options.qos as u8,
+                Err(reason) => reason as u8,
+            };
+            if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+                entry.codes.push(code);
+                entry.remaining -= u32::from(outcome.is_err());
+            }
+        }
+        self.filter_answered(pending);
+        Ok(())
+    }
+
+    /// Opens a pending answer: it counts one for the packet itself, and one for each filter to come.
+    fn open_pending(&mut self, conn: ConnId, packet_id: PacketId, is_unsubscribe: bool) -> u64 {
+        if let Some(link) = self.links.by_conn(conn) {
+            link.subscribing += 1;
+        }
+        self.subscribing.insert(Pending { conn, packet_id, codes: Vec::new(), remaining: 1, is_unsubscribe })
+            as u64
+    }
+
+    /// Starts one subscription: it is answered through the pending packet, or refused with a reason.
+    fn subscribe(&mut self, pending: u64, index: u32, wanted: Wanted<'_>) -> Result<(), ReasonCode> {
+        if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+            entry.remaining += 1;
+        }
+        let (replay, written) =
+            topic::split_replay(wanted.written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let parsed = Filter::parse(written).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let limits = &self.settings.limits;
+        let filter = parsed.topic_filter();
+        if written.len() > limits.topic_bytes || filter.levels().count() > limits.topic_levels {
+            self.links.counters.refused_topics += 1;
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
+        let is_new = !session.subscriptions.iter().any(|known| &*known.filter == written);
+        if is_new && session.subscriptions.len() >= limits.subscriptions {
+            self.links.counters.refused_subscriptions += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if let Err(reason) =
+            self.permits_subscribe(session.account.as_deref(), &session.client_id, filter.as_str())
+        {
+            self.links.counters.refused_not_authorized += 1;
+            return Err(if self.settings.conceal_refusals { ReasonCode::UnspecifiedError } else { reason });
+        }
+        let subscription = Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
+        let replay = replay.or(wanted.replay);
+        match (self.classify_filter(filter.as_str()), parsed) {
+            (ChatFilter::Plain, _) if replay.is_some() => Err(ReasonCode::TopicFilterInvalid),
+            (ChatFilter::Plain, _) => {
+                let retained = matches!(parsed, Filter::Own(_))
+                    && wants_retained(wanted.options.retain_handling, is_new);
+                self.watch(Some(pending), index, subscription, retained);
+                Ok(())
+            }
+            (_, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
+            (ChatFilter::Room { room, .. }, _) => {
+                let replay = match (replay, wanted.options.retain_handling, is_new) {
+                    (_, RetainHandling::DoNotSend, _) | (_, RetainHandling::SendIfNew, false) => None,
+                    (Some(replay), ..) => Some(replay),
+                    (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
+                    (None, _, false) => None,
+                };
+                self.enter_room(Some(pending), index, room, subscription, replay);
+                Ok(())
+            }
+            _ => {
+                self.keep_subscription(index, subscription);
+                self.refresh_members(index);
+                self.filter_answered(pending);
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the homes of a filter's topics to tell this shard of them.
+    pub(crate) fn watch(
+        &mut self,
+        pending: Option<u64>,
+        index: u32,
+        subscription: Subscription,
+        retained: bool,
+    ) {
+        let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
+        let filter: Arc<str> = parsed.topic_filter().as_str().into();
+        let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(&*subscription.filter));
+        let homes = self.homes(parsed.topic_filter());
+        if group.is_none() {
+            self.plain.begin(&filter);
+        }
+        let Some(session) = self.sessions.peek(index).map(|session| session.id) else { return };
+        let ticket = self.watching.insert(Watching {
+            pending,
+            index,
+            session,
+            subscription,
+            filter: filter.clone(),
+            group: group.clone(),
+            homes: homes.len() as u32,
+            is_placed: false,
+        }) as u64;
+        for shard in homes {
+            if shard == self.shard {
+                let retained = self.watched_from(shard, &filter, group.as_ref(), retained);
+                self.on_watched(ticket, &retained);
+            } else {
+                let (filter, group) = (filter.clone(), group.clone());
+                self.send_to(shard, Crossing::Watch { filter, group, ticket, retained });
+            }
+        }
+    }
+
+    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are retained.
+    pub(crate) fn watched_from(
+        &mut self,
+        shard: ShardId,
+        filter: &str,
+        group: Option<&Arc<str>>,
+        retained: bool,
+    ) -> Vec<Shared> {
+        self.plain.watch(filter, group, shard);
+        if retained { self.retained_matching(filter) } else { Vec::new() }
+    }
+
+    /// One home has answered: from the first answer on the subscription counts, so that nothing falls between.
+    pub(crate) fn on_watched(&mut self, ticket: u64, retained: &[Shared]) {
+        let Some(watching) = self.watching.get_mut(ticket as usize) else { return };
+        watching.homes -= 1;
+        let is_last = watching.homes == 0;
+        let is_first = !std::mem::replace(&mut watching.is_placed, true);
+        let (index, id, pending) = (watching.index, watching.session, watching.pending);
+        let subscription = watching.subscription.clone();
+        let (filter, group) = (watching.filter.clone(), watching.group.clone());
+        let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
+        if is_first {
+            self.place(index, lives, &subscription, &filter, group.as_ref());
+        }
+        if lives {
+            let ids = [subscription.id];
+            let ids = if subscription.id == 0 { &[][..] } else { &ids };
+            for message in retained {
+                let (_, mut delivering) = self.delivering();
+                delivering.templates.reset();
+                delivering.offer(index, message, Grant { qos: subscription.options.qos, retain: true, ids });
+            }
+        }
+        if is_last {
+            self.watching.remove(ticket as usize);
+            if let Some(pending) = pending {
+                self.filter_answered(pending);
+            }
+        }
+    }
+
+    fn place(
+        &mut self,
+        index: u32,
+        lives: bool,
+        subscription: &Subscription,
+        filter: &str,
+        group: Option<&Arc<str>>,
+    ) {
+        let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
+        let is_new = lives && self.keep_subscription(index, subscription.clone());
+        match (group, subscriber) {
+            (None, subscriber) => {
+                if self.plain.complete(filter, subscriber, is_new) {
+                    self.unwatch(filter, None);
+                }
+            }
+            (Some(group), Some(subscriber)) => {
+                self.plain.join_group(group, subscriber);
+                if !is_new {
+                    // The homes counted a seat that this session has already.
+                    self.unwatch(filter, Some(group));
+                }
+            }
+            (Some(group), None) => self.unwatch(filter, Some(group)),
+        }
+    }
+
+    /// Adds a subscription to its session, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
+    pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
+        let Some(session) = self.sessions.by_index(index) else { return false };
+        let is_shared = subscription.filter.starts_with("$share/");
+        let known = session.subscriptions.iter_mut().find(|known| known.filter == subscription.filter);
+        let is_new = known.is_none();
+        match known {
+            Some(known) => *known = subscription,
+            None => {
+                session.subscriptions.push(subscription);
+                self.links.counters.subscriptions_now += 1;
+                self.links.counters.shared_subscriptions_now += u64::from(is_shared);
+            }
+        }
+        is_new
+    }
+
+    fn unwatch(&mut self, filter: &str, group: Option<&Arc<str>>) {
+        let Ok(parsed) = TopicFilter::parse(filter) else { return };
+        for shard in self.homes(parsed) {
+            if shard == self.shard {
+                self.plain.unwatch(filter, group, shard);
+            } else {
+                self.send_to(shard, Crossing::Unwatch { filter: filter.into(), group: group.cloned() });
+            }
+        }
+    }
+
+    /// The shards whose topics a filter can match: every shard for one with wildcards.
+    fn homes(&self, filter: TopicFilter<'_>) -> Vec<ShardId> {
+        if filter.is_wildcard() {
+            (0..self.shards as u16).map(ShardId).collect()
+        } else {
+            vec![home(filter.as_str(), self.shards)]
+        }
+    }
+
+    /// One filter of a packet, or the packet itself, is done; with the last the answer leaves.
+    pub(crate) fn filter_answered(&mut self, pending: u64) {
+        let Some(entry) = self.subscribing.get_mut(pending as usize) else { return };
+        entry.remaining -= 1;
+        if entry.remaining > 0 {
+            return;
+        }
+        let conn = entry.conn;
+        let index = self.links.by_conn(conn).and_then(|link| match link.phase {
+            crate::link::Phase::Open(index) => Some(index),
+            _ => None,
+        });
+        if let Some(index) = index {
+            self.save_session(index);
+            let is_kept = self.sessions.peek(index).is_some_and(Session::is_persistent);
+            if is_kept && self.journal.wait(Waiter::Subscribe(pending)) {
+                return;
+            }
+        }
+        self.answer_subscribe(pending);
+    }
+
+    /// Sends SUBACK or UNSUBACK, and lets deliveries go on.
+    pub(crate) fn answer_subscribe(&mut self, pending: u64) {
+        let Some(entry) = self.subscribing.try_remove(pending as usize) else { return };
+        let Some(link) = self.links.by_conn(entry.conn) else { return };
+        link.subscribing -= 1;
+        let version = link.version;
+        let phase_index = match link.phase {
+            crate::link::Phase::Open(index) => Some(index),
+            _ => None,
+        };
+        let codes: Vec<u8> = match version {
+            Version::V5 => entry.codes,
+            Version::V4 => entry.codes.iter().map(|code| if *code >= 0x80 { 0x80 } else { *code }).collect(),
+        };
+        let (packet_id, slot) = (entry.packet_id, entry.conn.slot);
+        let packet = SubAck {
+            packet_id,
+            codes: &codes,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
+        self.links.send(slot, |out| {
+            let _ = if entry.is_unsubscribe {
+                encode::unsuback(out, version, &packet)
+            } else {
+                encode::suback(out, version, &packet)
+            };
+        });
+        self.links.resume(slot);
+        if let Some(index) = phase_index {
+            self.sessions.mark_ready(index);
+        }
+    }
+
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        packet: &Unsubscribe<'_>,
+    ) -> Result<(), Fault> {
+        let pending = self.open_pending(conn, packet.packet_id, true);
+        for written in packet.filters {
+            let code = match topic::split_replay(written) {
+                Ok((_, filter)) if Filter::parse(filter).is_err() => ReasonCode::TopicFilterInvalid,
+                Err(_) => ReasonCode::TopicFilterInvalid,
+                Ok((_, filter)) if self.unsubscribe(index, filter) => ReasonCode::Success,
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+            };
+            if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+                entry.codes.push(code as u8);
+            }
+        }
+        self.filter_answered(pending);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
+        let Some(session) = self.sessions.by_index(index) else { return false };
+        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else {
+            return false;
+        };
+        let subscription = session.subscriptions.swap_remove(at);
+        self.withdraw(index, &subscription);
+        true
+    }
+
+    /// Takes out every subscription of a session that ends.
+    pub(crate) fn drop_subscriptions(&mut self, index: u32) {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        for subscription in std::mem::take(&mut session.subscriptions) {
+            self.withdraw(index, &subscription);
+        }
+        self.leave_rooms(index);
+    }
+
+    fn withdraw(&mut self, index: u32, subscription: &Subscription) {
+        self.links.counters.subscriptions_now -= 1;
+        let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
+        let filter = parsed.topic_filter().as_str();
+        match (self.classify_filter(filter), parsed) {
+            (ChatFilter::Plain, Filter::Own(_)) => {
+                if self.plain.remove(filter, index) {
+                    self.unwatch(filter, None);
+                }
+            }
+            (ChatFilter::Plain, Filter::Shared(_)) => {
+                self.links.counters.shared_subscriptions_now -= 1;
+                self.plain.leave_group(&subscription.filter, index);
+                let group = Arc::from(&*subscription.filter);
+                self.unwatch(filter, Some(&group));
+            }
+            _ => self.refresh_members(index),
+        }
+    }
+}
+
+/// Where subscriptions of a packet start, by its user properties `last` and `since`.
+fn replay_property(properties: UserProperties<'_>) -> Result<Option<Replay>, topic::BadReplay> {
+    if let Some(count) = properties.first("last") {
+        return Replay::last(count).map(Some);
+    }
+    properties.first("since").map(Replay::since).transpose()
+}

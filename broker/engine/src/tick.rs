@@ -1,0 +1,295 @@
+//! One tick of a shard: inputs are handed out to what they are about, timers fire, and at its end everything that
+//! waits moves as far as connections and windows allow.
+
+use crate::{
+    Engine,
+    crossing::{Crossing, Reply},
+    deliver,
+    io::{ConnId, Input, Output, ShardId, Transmit},
+    journal::Waiter,
+    link::Phase,
+    message::Message,
+    persist,
+    timers::Timer,
+};
+use katydid_mqtt::{reason::ReasonCode, session::Resend};
+use std::{io::IoSlice, sync::Arc};
+
+/// How often rooms are looked at for memory to give back, and how long one has to be unused for it.
+pub(crate) const IDLE_ROOMS_MS: u64 = 30_000;
+/// How long delivery positions that moved may stay unwritten.
+const POSITIONS_MS: u64 = 1_000;
+/// Slices of one gathered write.
+const SLICES: usize = 64;
+
+impl Engine {
+    pub(crate) fn take_input(&mut self, input: Input) {
+        match input {
+            Input::Open { .. } | Input::Closed { .. } | Input::Verified { .. } => self.handle_link(input),
+            Input::Shard { from, message } => self.on_crossing(from, message.0),
+            Input::Durable { number } => self.on_durable(number),
+            Input::Fetched { ticket, entries } => self.on_fetched(ticket, &entries),
+            Input::Tick => self.fire_timers(),
+            Input::Reload(settings) => self.settings = settings,
+            Input::System(values) => {
+                for (topic, payload) in values {
+                    self.route(Arc::new(Message::from_broker(&topic, payload.as_bytes(), true)), None, None);
+                }
+            }
+            Input::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn on_crossing(&mut self, from: ShardId, crossing: Crossing) {
+        match crossing {
+            Crossing::Publish { message, reply, mark } => {
+                self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark);
+            }
+            Crossing::Published { token, outcome } => self.settle_ack(token, outcome),
+            Crossing::Deliver { message, plain, groups, part } => {
+                self.deliver_for(from, &message, plain, &groups, part);
+            }
+            Crossing::Delivered { part } => self.part_done(part),
+            Crossing::Watch { filter, group, ticket, retained } => {
+                let retained = self.watched_from(from, &filter, group.as_ref(), retained);
+                self.send_to(from, Crossing::Watched { ticket, retained });
+            }
+            Crossing::Watched { ticket, retained } => self.on_watched(ticket, &retained),
+            Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
+            Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
+            Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
+            Crossing::Leave { room } => self.leave_at_home(from, &room),
+            Crossing::Entries { room, entries } => self.entries_here(&room, &entries),
+            Crossing::Signal { room, message } => self.signal_here(&room, &message),
+            Crossing::Read { room, from: first, ticket } => self.read_at_home(from, &room, first, ticket),
+            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
+        }
+    }
+
+    fn on_durable(&mut self, number: u64) {
+        self.journal.set_durable(number);
+        while let Some(waiter) = self.journal.next_ready() {
+            self.finish(waiter);
+        }
+        if !self.congested.is_empty() && !self.journal.is_congested() {
+            for conn in std::mem::take(&mut self.congested) {
+                if self.links.by_conn(conn).is_some() {
+                    self.links.resume(conn.slot);
+                }
+            }
+        }
+    }
+
+    /// Lets a waiter go: what it waited for is on disk, or needs no disk.
+    pub(crate) fn finish(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Publish(reply, outcome) => self.reply(reply, outcome),
+            Waiter::Part(shard, part) if shard == self.shard => self.part_done(part),
+            Waiter::Part(shard, part) => self.send_to(shard, Crossing::Delivered { part }),
+            Waiter::Subscribe(pending) => self.answer_subscribe(pending),
+            Waiter::Lease => self.lease_durable(),
+            Waiter::Outbound(index, conn, packet_id) => {
+                let lives = self.sessions.peek(index).is_some_and(|session| session.link == Some(conn.slot));
+                if lives && self.links.by_conn(conn).is_some() {
+                    let (_, mut delivering) = self.delivering();
+                    delivering.outbound_durable(index, conn.slot, packet_id);
+                }
+            }
+            Waiter::Complete(conn, packet_id) => self.send_pubcomp(conn, packet_id, ReasonCode::Success),
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now_ms = self.now.mono_ms;
+        while let Some((at_ms, timer)) = self.timers.pop(now_ms) {
+            match timer {
+                Timer::Link(slot) => self.link_due(slot, at_ms),
+                Timer::Will(index) => self.fire_will(index),
+                Timer::Expiry(index) => {
+                    if let Some(session) = self.sessions.by_index(index) {
+                        session.ends_at_ms = 0;
+                        self.links.counters.sessions_expired += 1;
+                        self.end_session(index);
+                    }
+                }
+                Timer::Positions => self.write_positions(),
+                Timer::IdleRooms => {
+                    self.rest_homes(IDLE_ROOMS_MS);
+                    self.rest_views();
+                    self.timers.set(now_ms + IDLE_ROOMS_MS, Timer::IdleRooms);
+                }
+            }
+        }
+    }
+
+    fn link_due(&mut self, slot: u32, at_ms: u64) {
+        let now_ms = self.now.mono_ms;
+        let Some(link) = self.links.by_slot(slot) else { return };
+        if link.deadline_ms != at_ms {
+            return;
+        }
+        link.deadline_ms = 0;
+        match link.phase {
+            Phase::Greeting | Phase::Verifying(_) => {
+                self.links.counters.keep_alive_timeouts += 1;
+                self.links.close(slot, false);
+            }
+            Phase::Open(_) => {
+                if link.is_paused {
+                    // Nobody reads from it: it is not silent, and its second is over.
+                    link.last_received_ms = now_ms;
+                    self.links.resume(slot);
+                }
+                self.watch_silence(slot);
+            }
+            Phase::Closing => {}
+        }
+    }
+
+    fn watch_silence(&mut self, slot: u32) {
+        let now_ms = self.now.mono_ms;
+        let Some(link) = self.links.by_slot(slot) else { return };
+        if link.silence_ms == 0 {
+            return;
+        }
+        let due_ms = link.last_received_ms + link.silence_ms;
+        if due_ms <= now_ms {
+            self.links.counters.keep_alive_timeouts += 1;
+            self.disconnect(slot, ReasonCode::KeepAliveTimeout);
+            return;
+        }
+        link.deadline_ms = due_ms;
+        self.timers.set(due_ms, Timer::Link(slot));
+    }
+
+    pub(crate) fn end_tick(&mut self) {
+        for room in std::mem::take(&mut self.dirty_homes) {
+            self.distribute(&room);
+        }
+        while let Some(view) = self.dirty_views.pop() {
+            self.settle_view(view);
+        }
+        let count = self.sessions.ready_count();
+        for _ in 0..count {
+            let Some(index) = self.sessions.pop_ready() else { break };
+            self.pump_session(index);
+        }
+        for slot in std::mem::take(&mut self.links.overflowing) {
+            self.disconnect(slot, ReasonCode::QuotaExceeded);
+        }
+        if let Some(commit) = self.journal.take_commit() {
+            self.links.counters.commits += 1;
+            self.outputs.push_back(commit);
+        }
+    }
+
+    fn pump_session(&mut self, index: u32) {
+        let (_, mut delivering) = self.delivering();
+        let (open, page) = delivering.pump(index);
+        if let Some(from) = page {
+            self.read_queue(index, from);
+        }
+        if open.is_some() {
+            let places = self.sessions.peek(index).map(|session| session.rooms.len()).unwrap_or(0);
+            for at in 0..places {
+                let place = self.sessions.peek(index).and_then(|session| session.rooms.get(at).copied());
+                if let Some(place) = place {
+                    self.advance_member(place.view, place.member);
+                }
+            }
+        }
+        self.note_moved(index);
+    }
+
+    /// A session's queue or positions moved: what its log does not need any more goes, and positions are written soon.
+    fn note_moved(&mut self, index: u32) {
+        let is_on = self.journal.is_on();
+        let Some(session) = self.sessions.by_index(index) else { return };
+        if !std::mem::take(&mut session.has_moved) || !session.is_persistent() || !is_on {
+            return;
+        }
+        let below = deliver::first_needed(session);
+        let id = session.id;
+        let has_rooms = !session.rooms.is_empty();
+        if let Some(queue) = session.queue.as_mut()
+            && queue.trimmed < below
+        {
+            queue.trimmed = below;
+            self.journal.push(persist::trim_queue(id, below));
+        }
+        if has_rooms {
+            if self.moved.is_empty() {
+                self.timers.set(self.now.mono_ms + POSITIONS_MS, Timer::Positions);
+            }
+            self.moved.push(index);
+        }
+    }
+
+    fn write_positions(&mut self) {
+        let mut moved = std::mem::take(&mut self.moved);
+        moved.sort_unstable();
+        moved.dedup();
+        for index in moved {
+            self.save_positions(index);
+        }
+    }
+
+    pub(crate) fn write_ring(
+        &mut self,
+        conn: ConnId,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> std::io::Result<usize>,
+    ) -> Transmit {
+        loop {
+            let Some((link, pool, counters)) = self.links.for_writing(conn) else { return Transmit::Drained };
+            if link.ring.is_empty() {
+                let is_behind = std::mem::take(&mut link.is_behind);
+                if let (true, Phase::Open(index)) = (is_behind, &link.phase) {
+                    let index = *index;
+                    self.sessions.mark_ready(index);
+                }
+                return Transmit::Drained;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = link.ring.slices(&mut slices);
+            match write(&slices[..count]) {
+                Ok(0) => return Transmit::Failed,
+                Ok(written) => {
+                    counters.bytes_sent += written as u64;
+                    link.ring.advance(pool, written);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Transmit::Blocked,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return Transmit::Failed,
+            }
+        }
+    }
+
+    /// Tells 5.0 clients, closes every connection, publishes wills, and makes what is kept exact.
+    fn shut_down(&mut self) {
+        self.is_going_down = true;
+        let slots: Vec<u32> = self.links.slots().collect();
+        for slot in slots {
+            self.disconnect(slot, ReasonCode::ServerShuttingDown);
+        }
+        for index in self.sessions.indices() {
+            self.fire_will(index);
+            self.keep_in_flight(index);
+            self.save_positions(index);
+        }
+        self.settle_leases();
+        self.outputs.push_back(Output::Down);
+    }
+
+    /// Writes what is in flight to a session, so that after the restart it is sent again under the same identifiers.
+    fn keep_in_flight(&mut self, index: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        if !session.is_persistent() {
+            return;
+        }
+        for resend in session.outbound.iter() {
+            if let Resend::Publish { id, qos, message } = resend {
+                self.journal.push(persist::put_outbound_at(session.id, id, qos, Some(message)));
+            }
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The table of keys: every setting there is, with its name in the file, the environment and the command line, its
+//! default, its kind and its manual entry. Reading, checking and printing a configuration all go by this table, so
+//! nothing about a key is written anywhere else.
+
+mod listener;
+
+pub(super) use listener::LISTENER;
+
+use super::{
+    kind::Kind::{self, Choice, Count, Path, Size, Switch, Time},
+    proof::Draft,
+};
+use crate::logging::{Format, Level};
+use katydid_engine::settings::QueuePolicy;
+use std::time::Duration;
+
+/// One setting of a `T`.
+pub(super) struct Key<T: 'static> {
+    /// Its name: sections, dots, dashes.
+    pub(super) name: &'static str,
+    /// What holds when nothing is said.
+    pub(super) preset: Preset,
+    /// What it holds and where that goes.
+    pub(super) kind: Kind<T>,
+    /// When a change takes effect.
+    pub(super) change: Change,
+    /// What it does.
+    pub(super) about: &'static str,
+    /// The memory that it can cost; for limits.
+    pub(super) memory: &'static str,
+    /// The field of the broker's counters that grows when the limit is hit.
+    pub(super) counter: &'static str,
+}
+
+/// What holds when a key is not given.
+pub(super) enum Preset {
+    /// This value.
+    Is(&'static str),
+    /// None; the manual shows this one.
+    None { example: &'static str },
+}
+
+/// When a changed value takes effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// With the next reload (SIGHUP).
+    Reload,
+    /// With the next start.
+    Restart,
+}
+
+use Change::{Reload, Restart};
+use Preset::Is;
+
+const MS: Duration = Duration::from_millis(1);
+const SEC: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Whole days that fit the 32 bits of MQTT, whose last value is for ever.
+const LONGEST_EXPIRY: Duration = Duration::from_secs(49_710 * 24 * 3600);
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+const MAX_PACKET: u64 = 268_435_460;
+
+/// A key that is no limit.
+const fn key<T>(
+    name: &'static str,
+    preset: Preset,
+    kind: Kind<T>,
+    change: Change,
+    about: &'static str,
+) -> Key<T> {
+    Key { name, preset, kind, change, about, memory: "", counter: "" }
+}
+
+/// A limit, which says what it can cost and where it is counted.
+const fn limit(
+    name: &'static str,
+    preset: &'static str,
+    kind: Kind<Draft>,
+    [about, memory, counter]: [&'static str; 3],
+) -> Key<Draft> {
+    Key { name, preset: Is(preset), kind, change: Reload, about, memory, counter }
+}
+
+/// A number of at most `most`.
+const fn count(most: u64, set: fn(&mut Draft, u64)) -> Kind<Draft> {
+    Count { least: 1, most, words: &[], set }
+}
+
+/// A number, where "none" takes the limit away.
+const fn count_or_none(most: u64, set: fn(&mut Draft, u64)) -> Kind<Draft> {
+    Count { least: 1, most, words: &[("none", 0)], set }
+}
+
+/// The keys of the broker as a whole.
+pub(super) static GLOBAL: &[Key<Draft>] = &[
+    key(
+        "store.persistence",
+        Is("true"),
+        Switch { set: |d, v| d.persistence = v },
+        Restart,
+        "Whether rooms, sessions, their queues and retained messages are kept on disk. Without, all is lost on exit \
+         and an acknowledgement promises nothing.",
+    ),
+    key(
+        "store.path",
+        Is("./katydid-data"),
+        Path { set: |d, v| d.store.path = v },
+        Restart,
+        "Folder of the database; made when missing. --data-dir is short for it.",
+    ),
+    key(
+        "store.cache-size",
+        Is("64MiB"),
+        Size { least: 1 << 20, most: 1 << 40, set: |d, v| d.store.cache_bytes = v },
+        Restart,
+        "Memory that the database keeps pages in. Costs this much once it is warm.",
+    ),
+    key(
+        "store.lazy-commit",
+        Is("100ms"),
+        Time {
+            least: Duration::ZERO,
+            most: SEC.saturating_mul(10),
+            step: MS,
+            words: &[],
+            set: |d, v| d.store.lazy_commit = v,
+        },
+        Restart,
+        "Longest time that a commit nobody waits for may be delayed so that others join it.",
+    ),
+    key(
+        "store.sync-delay",
+        Is("0s"),
+        Time {
+            least: Duration::ZERO,
+            most: SEC.saturating_mul(10),
+            step: MS,
+            words: &[],
+            set: |d, v| d.store.sync_delay = v,
+        },
+        Restart,
+        "Delay added to each sync to disk, to see how the broker does on a slow one. For tests.",
+    ),
+    key(
+        "threads.shards",
+        Is("auto"),
+        Count { least: 1, most: 64, words: &[("auto", 0)], set: |d, v| d.shards = v as usize },
+        Restart,
+        "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
+    ),
+    key(
+        "threads.verify",
+        Is("2"),
+        Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
+        Restart,
+        "Threads that verify passwords. Each costs 19MiB while it does.",
+    ),
+    key(
+        "sys.interval",
+        Is("10s"),
+        Time {
+            least: MS.saturating_mul(100),
+            most: HOUR,
+            step: MS,
+            words: &[("never", Duration::ZERO)],
+            set: |d, v| d.sys_interval = v,
+        },
+        Restart,
+        "How often the statistics under $SYS/broker/ are published.",
+    ),
+    key(
+        "passwords.file",
+        Preset::None { example: "/etc/katydid/passwords" },
+        Path { set: |d, v| d.password_file = v },
+        Reload,
+        "Registered users, one a line, as `katydid passwd FILE USER` writes them. Without, nobody has a password.",
+    ),
+    key(
+        "access.file",
+        Preset::None { example: "/etc/katydid/access" },
+        Path { set: |d, v| d.access_file = v },
+        Reload,
+        "Who may read and write which plain topic, in mosquitto's form: `user`, `topic read|write|readwrite|deny` and \
+         `pattern` with %u and %c. Without, everyone may everything outside of rooms.",
+    ),
+    key(
+        "access.conceal",
+        Is("false"),
+        Switch { set: |d, v| d.conceal_refusals = v },
+        Reload,
+        "Whether a subscription that the access list refuses is answered with 0x80 (unspecified error) instead of 0x87 \
+         (not authorized), which tells that there is something to be authorized for.",
+    ),
+    key(
+        "rooms.enabled",
+        Is("true"),
+        Switch { set: |d, v| d.rooms.enabled = v },
+        Restart,
+        "Whether topics under room/ are rooms, with numbers and a history; otherwise they are plain topics.",
+    ),
+    key(
+        "rooms.replay",
+        Is("20"),
+        Count { least: 0, most: 1_000_000, words: &[], set: |d, v| d.rooms.replay = v as u32 },
+        Reload,
+        "How many old messages a new subscription gets when it does not say.",
+    ),
+    key(
+        "rooms.tail-size",
+        Is("256KiB"),
+        Size { least: 1 << 10, most: 1 << 30, set: |d, v| d.rooms.tail_bytes = v as usize },
+        Reload,
+        "Recent messages that each active room keeps in memory. Costs at most this much a room.",
+    ),
+    key(
+        "rooms.history-messages",
+        Is("all"),
+        Count {
+            least: 1,
+            most: u64::MAX >> 1,
+            words: &[("all", 0)],
+            set: |d, v| d.rooms.history_messages = v,
+        },
+        Reload,
+        "Messages that each room keeps; older ones are deleted. Costs disk, not memory.",
+    ),
+    limit(
+        "limits.connections",
+        "1000000",
+        count(u32::MAX as u64, |d, v| d.max_connections = v as usize),
+        [
+            "Connections in all. One too many is closed when it is accepted.",
+            "About 2KiB for each that is idle, and limits.outgoing-size for each that reads slowly",
+            "connects_refused",
+        ],
+    ),
+    limit(
+        "limits.connections-per-address",
+        "none",
+        count_or_none(u32::MAX as u64, |d, v| d.max_connections_per_address = v as usize),
+        [
+            "Connections from one address; behind PROXY protocol, of the address that the proxy names.",
+            "As limits.connections, and 64 bytes for each address",
+            "connects_refused",
+        ],
+    ),
+    limit(
+        "limits.connect-rate",
+        "none",
+        count_or_none(u32::MAX as u64, |d, v| d.connect_rate = v as u32),
+        [
+            "Connections accepted a second. Those over it wait in the system's queue.",
+            "None in the broker",
+            "connects_refused",
+        ],
+    ),
+    limit(
+        "limits.connect-timeout",
+        "10s",
+        Time {
+            least: MS.saturating_mul(100),
+            most: HOUR,
+            step: MS,
+            words: &[],
+            set: |d, v| d.limits.connect_timeout_ms = v.as_millis() as u64,
+        },
+        [
+            "Time that a connection has for its TLS and WebSocket handshakes and its CONNECT.",
+            "A buffer of a connection for this long",
+            "keep_alive_timeouts",
+        ],
+    ),
+    limit(
+        "limits.packet-size",
+        "2MiB",
+        Size { least: 128, most: MAX_PACKET, set: |d, v| d.limits.packet_bytes = v as u32 },
+        [
+            "The longest packet; announced to 5.0 clients, who are disconnected with 0x95 when they send a longer one.",
+            "At most this much for each connection in the middle of sending a packet",
+            "protocol_errors",
+        ],
+    ),
+    limit(
+        "limits.receive-maximum",
+        "1024",
+        count(65_535, |d, v| d.limits.receive_maximum = v as u16),
+        [
+            "QoS 1 and 2 messages that a client may send before they are acknowledged; announced to 5.0 clients.",
+            "8 bytes for each",
+            "protocol_errors",
+        ],
+    ),
+    limit(
+        "limits.inflight",
+        "1024",
+        count(65_535, |d, v| d.limits.inflight = v as u16),
+        [
+            "QoS 1 and 2 messages sent to a client and not acknowledged, however many it takes. The rest waits.",
+            "32 bytes for each, and the message where nobody else has it",
+            "queued_now",
+        ],
+    ),
+    limit(
+        "limits.topic-aliases",
+        "64",
+        Count { least: 0, most: 65_535, words: &[], set: |d, v| d.limits.topic_aliases = v as u16 },
+        [
+            "Topic aliases that a client may set; announced to 5.0 clients.",
+            "The length of its topic for each that is set",
+            "protocol_errors",
+        ],
+    ),
+    limit(
+        "limits.keep-alive",
+        "none",
+        Time {
+            least: SEC,
+            most: Duration::from_secs(65_535),
+            step: SEC,
+            words: &[("none", Duration::ZERO)],
+            set: |d, v| d.limits.keep_alive_secs = v.as_secs() as u16,
+        },
+        [
+            "Longest keep alive; a longer one, or none, is answered with this one as Server Keep Alive.",
+            "None; it ends connections whose other end is gone",
+            "keep_alive_timeouts",
+        ],
+    ),
+    limit(
+        "limits.outgoing-size",
+        "1MiB",
+        Size { least: 4 << 10, most: 1 << 30, set: |d, v| d.limits.ring_bytes = v as usize },
+        [
+            "Bytes that wait to be written to a connection. Over it, messages of plain topics with QoS 0 are dropped; \
+             all others wait where they are kept.",
+            "At most this much for each connection that reads slowly",
+            "dropped_slow_reader",
+        ],
+    ),
+    limit(
+        "limits.queue-messages",
+        "100000",
+        count(u32::MAX as u64, |d, v| d.limits.queue_messages = v as usize),
+        [
+            "QoS 1 and 2 messages of plain topics that wait for a session. Messages of rooms are not counted: they wait \
+             in the room's history.",
+            "About 100 bytes for each, and the message where nobody else has it",
+            "dropped_queue_full",
+        ],
+    ),
+    limit(
+        "limits.queue-size",
+        "64MiB",
+        Size { least: 1 << 10, most: 1 << 40, set: |d, v| d.limits.queue_bytes = v as usize },
+        [
+            "Bytes of the messages that limits.queue-messages counts.",
+            "At most this much for each session",
+            "dropped_queue_full",
+        ],
+    ),
+    limit(
+        "limits.queue-policy",
+        "drop-oldest",
+        Choice {
+            words: &["drop-oldest", "disconnect"],
+            set: |d, v| {
+                d.limits.queue_policy = [QueuePolicy::DropOldest, QueuePolicy::Disconnect][v];
+            },
+        },
+        [
+            "What happens when that queue is full: the oldest message is dropped, or a connected client is disconnected \
+             with 0x97.",
+            "None",
+            "dropped_queue_full",
+        ],
+    ),
+    limit(
+        "limits.sessions",
+        "1000000",
+        count(u32::MAX as u64, |d, v| d.limits.sessions = v as usize),
+        [
+            "Sessions, connected or not; each shard takes an equal part.",
+            "About 1KiB for each, and its subscriptions and queue",
+            "refused_sessions",
+        ],
+    ),
+    limit(
+        "limits.session-expiry",
+        "7d",
+        Time {
+            least: Duration::ZERO,
+            most: LONGEST_EXPIRY,
+            step: SEC,
+            words: &[("never", FOR_EVER), ("forever", FOR_EVER)],
+            set: |d, v| d.limits.session_expiry_secs = v.as_secs().try_into().unwrap_or(u32::MAX),
+        },
+        [
+            "How long a session is kept after its connection ended, whatever longer time a 5.0 client asks for; a 3.1.1 \
+             session that is not clean gets this.",
+            "A session and its queue for this long",
+            "sessions_expired",
+        ],
+    ),
+    limit(
+        "limits.subscriptions",
+        "10000",
+        count(u32::MAX as u64, |d, v| d.limits.subscriptions = v as usize),
+        ["Subscriptions a session.", "About 200 bytes and its filter for each", "refused_subscriptions"],
+    ),
+    limit(
+        "limits.topic-length",
+        "4096",
+        Count { least: 16, most: 65_535, words: &[], set: |d, v| d.limits.topic_bytes = v as usize },
+        ["Bytes of a topic name or filter.", "This much for each subscription", "refused_topics"],
+    ),
+    limit(
+        "limits.topic-levels",
+        "64",
+        count(65_535, |d, v| d.limits.topic_levels = v as usize),
+        ["Levels of a topic name or filter.", "About 100 bytes for each of a subscription", "refused_topics"],
+    ),
+    limit(
+        "limits.retained-messages",
+        "1000000",
+        count(u32::MAX as u64, |d, v| d.limits.retained_messages = v as usize),
+        [
+            "Retained messages; each shard takes an equal part. One too many is forwarded and not retained.",
+            "About 200 bytes for each besides limits.retained-size",
+            "refused_retained",
+        ],
+    ),
+    limit(
+        "limits.retained-size",
+        "1GiB",
+        Size { least: 1 << 10, most: 1 << 44, set: |d, v| d.limits.retained_bytes = v as usize },
+        [
+            "Bytes of retained messages; each shard takes an equal part.",
+            "At most this much",
+            "refused_retained",
+        ],
+    ),
+    limit(
+        "limits.publish-rate",
+        "none",
+        count_or_none(u32::MAX as u64, |d, v| d.limits.publish_rate = v as u32),
+        [
+            "PUBLISH packets a second that are read from one client; over it, reading pauses.",
+            "None; what was not read waits with the sender",
+            "paused_rate",
+        ],
+    ),
+    key(
+        "log.level",
+        Is("info"),
+        Choice {
+            words: &["error", "warn", "info", "debug", "trace"],
+            set: |d, v| {
+                d.log.level = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace][v];
+            },
+        },
+        Restart,
+        "How much is logged: error: an operator has to act; warn: a peer misbehaved; info: life cycle; debug: packets, \
+         without what they say. -v is short for debug, -vv for trace.",
+    ),
+    key(
+        "log.format",
+        Is("text"),
+        Choice { words: &["text", "json"], set: |d, v| d.log.format = [Format::Text, Format::Json][v] },
+        Restart,
+        "The form of a line on standard error.",
+    ),
+];

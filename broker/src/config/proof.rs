@@ -1,0 +1,146 @@
+//! The proof: makes the [`Config`] of what is written by the table of keys, and of the files that it names. Gathers
+//! all problems before it refuses.
+
+use super::{
+    Config, Sources, StoreConfig,
+    keys::{GLOBAL, Key, Preset},
+    listeners,
+    problem::{Origin, Problems, WrongLine},
+    written::{Given, Written},
+};
+use crate::{logging::LogConfig, passwd};
+use katydid_engine::{
+    access::AccessList,
+    settings::{Limits, RoomSettings, Settings},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// A configuration in the making; the table of keys fills it.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) limits: Limits,
+    pub(super) rooms: RoomSettings,
+    pub(super) store: StoreConfig,
+    pub(super) persistence: bool,
+    pub(super) shards: usize,
+    pub(super) sys_interval: Duration,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
+    pub(super) connect_rate: u32,
+    pub(super) verify_threads: usize,
+    pub(super) log: LogConfig,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) access_file: Option<PathBuf>,
+    pub(super) conceal_refusals: bool,
+}
+
+/// Sets a key to what was given, or else to its default.
+pub(super) fn set<T>(
+    key: &Key<T>,
+    name: &str,
+    given: Option<&Given>,
+    target: &mut T,
+    problems: &mut Problems,
+) {
+    if let Preset::Is(text) = key.preset {
+        let fits = key.kind.set(target, text);
+        debug_assert!(fits, "the default of {name} is allowed");
+    }
+    if let Some(given) = given
+        && !key.kind.set(target, &given.text)
+    {
+        let allowed = key.kind.allowed();
+        problems.add(&given.origin, format!("{name}: {:?} is not allowed; allowed is {allowed}", given.text));
+    }
+}
+
+/// Makes the configuration of what is written.
+pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let mut draft = Draft::default();
+    for key in GLOBAL {
+        set(key, key.name, written.global.get(key.name), &mut draft, &mut problems);
+    }
+    let (mut listeners, mut listener_settings) = (Vec::new(), Vec::new());
+    for listener in &written.listeners {
+        let (packet_bytes, connections) = (draft.limits.packet_bytes, draft.max_connections);
+        if let Some((listener, settings)) =
+            listeners::prove(listener, packet_bytes, connections, &mut problems)
+        {
+            listeners.push(listener);
+            listener_settings.push(settings);
+        }
+    }
+    if draft.shards == 0 {
+        draft.shards = std::thread::available_parallelism().map_or(1, usize::from).min(64);
+    }
+    if !draft.persistence {
+        draft.store.path = None;
+    } else if draft.store.path.is_none() {
+        let origin = written.global.get("store.path").map_or(&Origin::Default, |given| &given.origin);
+        problems.add(origin, "store.path: empty; to keep nothing on disk, say store.persistence = false");
+    }
+    let accounts = read_file(&written, "passwords.file", &draft.password_file, passwd::parse, &mut problems);
+    let access = read_file(&written, "access.file", &draft.access_file, parse_access, &mut problems);
+    let Draft { mut limits, shards, .. } = draft;
+    for shared in [&mut limits.sessions, &mut limits.retained_messages, &mut limits.retained_bytes] {
+        *shared = shared.div_ceil(shards);
+    }
+    let settings = Settings {
+        limits,
+        listeners: listener_settings,
+        accounts: Arc::new(accounts.unwrap_or_default()),
+        access: Arc::new(access.unwrap_or_else(AccessList::allow_all)),
+        conceal_refusals: draft.conceal_refusals,
+        rooms: draft.rooms,
+        persistence: draft.persistence,
+    };
+    problems.or(Config {
+        listeners,
+        settings: Arc::new(settings),
+        shards,
+        store: draft.store,
+        sys_interval: draft.sys_interval,
+        max_connections: draft.max_connections,
+        max_connections_per_address: draft.max_connections_per_address,
+        connect_rate: draft.connect_rate,
+        verify_threads: draft.verify_threads,
+        log: draft.log,
+        sources,
+        written: Arc::new(written),
+    })
+}
+
+/// Reads a file that a key names. `parse` says the line, from 1, and what is wrong there.
+fn read_file<T>(
+    written: &Written,
+    key: &'static str,
+    path: &Option<PathBuf>,
+    parse: fn(&str) -> Result<T, Vec<WrongLine>>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let path = path.as_ref()?;
+    let place = written.global.get(key).map_or(&Origin::Default, |given| &given.origin);
+    match std::fs::read_to_string(path) {
+        Err(error) => problems.add(place, format!("{key}: {} can't be read: {error}", path.display())),
+        Ok(text) => match parse(&text) {
+            Ok(value) => return Some(value),
+            Err(wrong) => {
+                for (line, text) in wrong {
+                    problems.add(&Origin::File { path: path.as_path().into(), line }, text);
+                }
+            }
+        },
+    }
+    None
+}
+
+/// The access list, with its error in the form of [`read_file`].
+fn parse_access(text: &str) -> Result<AccessList, Vec<WrongLine>> {
+    AccessList::parse(text).map_err(|error| {
+        let text = error.to_string();
+        // The place is told before, with the file.
+        let reason = text.strip_prefix(&format!("line {}: ", error.line)).unwrap_or(&text);
+        vec![(error.line, reason.to_owned())]
+    })
+}

@@ -1,0 +1,372 @@
+//! The driver of the engines: sockets, shards, the store's threads, signals.
+//!
+//! Each shard is a thread that owns its connections and its engine (`shard`); threads meet only in the letter boxes
+//! (`inbox`). This file starts them all, watches over them, and ends them in order. It must never know what a packet
+//! says. Invariant: no thread of the broker ends before the others are told; one that panics takes the process along.
+
+mod accept;
+mod connection;
+mod greeting;
+mod inbox;
+mod listeners;
+mod shard;
+mod signals;
+mod storage;
+mod sys;
+mod transport;
+mod verify;
+
+use accept::{Acceptor, Admission};
+use inbox::{Inbox, Letter};
+use katydid_engine::{Counters, Engine, Settings, ShardId};
+use listeners::{ListenerState, Opened};
+use mio::{Poll, Waker};
+use shard::{Clock, Parts, Shard};
+use signals::Signal;
+use std::{
+    error::Error,
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, Write},
+    panic, process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use storage::{OpenStore, Storage, StorageLink};
+use sys::{DriverCounters, Statistics};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Reloaded};
+
+/// How long the engines have to hand out what a shutdown asks for.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// Shards at most: an engine keeps a set of them in 64 bits.
+const SHARDS: usize = 64;
+/// What a process that panicked exits with.
+const PANICKED: i32 = 101;
+
+/// Anything that ends the broker.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// What all shards share.
+#[derive(Debug)]
+struct Links {
+    inboxes: Vec<Arc<Inbox>>,
+    notices: UnboundedSender<Notice>,
+    clock: Clock,
+    connect_timeout_ms: AtomicU64,
+}
+
+impl Links {
+    fn tell(&self, notice: Notice) {
+        // Control ends after the shards, or with the process.
+        let _ = self.notices.send(notice);
+    }
+}
+
+/// What a shard tells the thread that watches over all.
+#[derive(Debug)]
+enum Notice {
+    /// Its engine is there.
+    Ready,
+    /// What was asked with [`Letter::Report`].
+    Counted {
+        /// Index of the shard.
+        shard: usize,
+        /// What it counted.
+        counters: Box<Counters>,
+    },
+    /// Its engine has handed out everything that the shutdown asked for.
+    Down {
+        /// Index of the shard.
+        shard: usize,
+    },
+    /// Its thread cannot go on.
+    Failed(io::Error),
+}
+
+/// Runs the broker until it is told to end.
+///
+/// # Errors
+/// The broker cannot start or cannot go on.
+pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
+    exit_on_panic();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        signals::Signals::new()?
+    };
+    let mut broker = Broker::start(&config)?;
+    runtime.block_on(async {
+        broker.ready().await?;
+        // With no interval configured, the one that runs here is looked at by nobody.
+        let publishes = !config.sys_interval.is_zero();
+        let mut due = interval(if publishes { config.sys_interval } else { Duration::MAX });
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = due.tick(), if publishes => broker.ask_for_counters(),
+                signal = signals.next() => match signal {
+                    Signal::Reload => broker.reload(&mut config),
+                    Signal::End => return broker.shut_down().await,
+                },
+                notice = broker.notices.recv() => broker.take_notice(notice)?,
+            }
+        }
+    })?;
+    broker.finish();
+    Ok(())
+}
+
+/// A thread that panics leaves a broker that is half dead: end it whole. What was acknowledged is on disk.
+fn exit_on_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        process::exit(PANICKED);
+    }));
+}
+
+/// The running broker, as the main thread sees it.
+struct Broker {
+    links: Arc<Links>,
+    notices: UnboundedReceiver<Notice>,
+    states: Vec<Arc<ListenerState>>,
+    /// What to print when all is ready.
+    ready: Vec<String>,
+    admission: Arc<Admission>,
+    shards: Vec<JoinHandle<()>>,
+    verifiers: Vec<JoinHandle<()>>,
+    storage: Storage,
+    store: OpenStore,
+    verify_refused: Arc<AtomicU64>,
+    statistics: Statistics,
+    /// The counters that shards have reported since they were asked.
+    reported: Vec<Option<Box<Counters>>>,
+}
+
+impl Broker {
+    fn start(config: &Config) -> Result<Self, Failure> {
+        let settings = &config.settings;
+        let shards = config.shards.clamp(1, SHARDS);
+        let opened = listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
+        let store = OpenStore::open(&config.store)?;
+        let restored = Arc::new(storage::restore(&*store.store)?);
+        let mut polls = Vec::with_capacity(shards);
+        let mut inboxes = Vec::with_capacity(shards);
+        for _ in 0..shards {
+            let poll = Poll::new()?;
+            inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
+            polls.push(poll);
+        }
+        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
+        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
+        let (tell, notices) = unbounded_channel();
+        let links = Arc::new(Links {
+            inboxes,
+            notices: tell,
+            clock: Clock::start(),
+            connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
+        });
+        let admission = Arc::new(Admission::new(
+            config.max_connections,
+            config.max_connections_per_address,
+            config.connect_rate,
+        ));
+        let (states, ready, mut sockets) = by_shard(opened, shards);
+        let mut threads = Vec::with_capacity(shards);
+        for (index, poll) in polls.into_iter().enumerate() {
+            let acceptor =
+                Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
+            let (links, settings, restored) =
+                (Arc::clone(&links), Arc::clone(settings), Arc::clone(&restored));
+            let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
+            let thread = thread::Builder::new().name(format!("shard-{index}"));
+            threads.push(thread.spawn(move || {
+                let entropy = RandomState::new().build_hasher().finish();
+                let (id, now) = (ShardId(index as u16), links.clock.now());
+                let engine = Engine::new(settings, id, shards, entropy, now, &restored);
+                drop(restored);
+                let parts =
+                    Parts { index, poll, engine, acceptor, links: Arc::clone(&links), storage, verify };
+                links.tell(Notice::Ready);
+                if let Err(error) = Shard::new(parts).run() {
+                    links.tell(Notice::Failed(error));
+                }
+            })?);
+        }
+        Ok(Self {
+            links,
+            notices,
+            states,
+            ready,
+            admission,
+            shards: threads,
+            verifiers,
+            storage,
+            store,
+            verify_refused: verify_link.refused_counter(),
+            statistics: Statistics::default(),
+            reported: vec![None; shards],
+        })
+    }
+
+    /// Waits until every shard has its engine, then says where the broker listens.
+    async fn ready(&mut self) -> Result<(), Failure> {
+        for _ in 0..self.shards.len() {
+            let notice = self.notices.recv().await;
+            self.take_notice(notice)?;
+        }
+        let mut out = io::stdout().lock();
+        for line in &self.ready {
+            // Nobody may be reading.
+            let _ = writeln!(out, "listening {line}");
+        }
+        let _ = out.flush();
+        info!(shards = self.shards.len(), "ready");
+        Ok(())
+    }
+
+    fn take_notice(&mut self, notice: Option<Notice>) -> Result<(), Failure> {
+        match notice {
+            Some(Notice::Failed(error)) => Err(error.into()),
+            None => Err("the shards are gone".into()),
+            Some(Notice::Counted { shard, counters }) => {
+                self.reported[shard] = Some(counters);
+                self.publish_statistics();
+                Ok(())
+            }
+            Some(Notice::Ready | Notice::Down { .. }) => Ok(()),
+        }
+    }
+
+    fn ask_for_counters(&mut self) {
+        self.reported.fill(None);
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Report);
+        }
+    }
+
+    /// Publishes the statistics once every shard has reported. The engine of the first shard takes them.
+    fn publish_statistics(&mut self) {
+        let Some(shards) = self.reported.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        let counters = sys::sum(shards);
+        let storage = &self.storage.counters;
+        let (store_syncs, store_sync_us) = self.store.syncs();
+        let driver = DriverCounters {
+            connections_refused: self.admission.refused(),
+            verifications_refused: self.verify_refused.load(Relaxed),
+            store_commits: storage.commits.load(Relaxed),
+            store_joined: storage.joined.load(Relaxed),
+            store_messages: storage.messages.load(Relaxed),
+            store_commit_us: storage.commit_us.load(Relaxed),
+            store_last_commit_us: storage.last_commit_us.load(Relaxed),
+            store_syncs,
+            store_sync_us,
+            store_failed_reads: storage.failed_reads.load(Relaxed),
+        };
+        let topics = self.statistics.take(self.links.clock.uptime(), &counters, &driver);
+        self.links.inboxes[0].post(Letter::System(topics));
+        self.reported.fill(None);
+    }
+
+    /// Reads the configuration again. What is wrong with it leaves the old one in force.
+    fn reload(&mut self, current: &mut Config) {
+        let config = match current.reload() {
+            Ok(Reloaded { config, kept }) => {
+                for change in kept {
+                    warn!(change, "needs a restart");
+                }
+                config
+            }
+            Err(problems) => {
+                error!(%problems, "the configuration cannot be read again; the old one stays");
+                return;
+            }
+        };
+        for (index, (state, listener)) in self.states.iter().zip(&config.listeners).enumerate() {
+            if let Err(error) = state.reload(listener, packet_bytes(&config.settings, index)) {
+                error!(%error, listener = state.name, "certificates cannot be read again; the old ones stay");
+            }
+        }
+        self.admission.change_limits(
+            config.max_connections,
+            config.max_connections_per_address,
+            config.connect_rate,
+        );
+        self.links.connect_timeout_ms.store(config.settings.limits.connect_timeout_ms, Relaxed);
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Reload(Arc::clone(&config.settings)));
+        }
+        *current = config;
+        info!("configuration read again");
+    }
+
+    /// Tells all engines to end and waits until they have handed out everything.
+    async fn shut_down(&mut self) -> Result<(), Failure> {
+        info!("shutting down");
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Shutdown);
+        }
+        let deadline = Instant::now() + SHUTDOWN;
+        let mut up = vec![true; self.shards.len()];
+        while up.contains(&true) {
+            match timeout_at(deadline, self.notices.recv()).await {
+                Ok(Some(Notice::Down { shard })) => up[shard] = false,
+                Ok(notice) => self.take_notice(notice)?,
+                Err(_) => {
+                    warn!("a shard does not end in time");
+                    break;
+                }
+            }
+        }
+        // Only now: what one shard hands out may be for another one to store.
+        for inbox in &self.links.inboxes {
+            inbox.post(Letter::Stop);
+        }
+        Ok(())
+    }
+
+    /// Waits for every thread; the store's is last, with everything on disk.
+    fn finish(self) {
+        for thread in self.shards.into_iter().chain(self.verifiers) {
+            // A panic in there has ended the process already.
+            let _ = thread.join();
+        }
+        self.storage.finish();
+        drop(self.store);
+        info!("everything is on disk");
+    }
+}
+
+/// The longest packet that a listener takes.
+fn packet_bytes(settings: &Settings, listener: usize) -> u32 {
+    let own = settings.listeners.get(listener).map_or(u32::MAX, |listener| listener.packet_bytes);
+    own.min(settings.limits.packet_bytes)
+}
+
+type ShardSockets = Vec<(accept::ListenSocket, Arc<ListenerState>)>;
+
+/// Sorts the sockets of all listeners by the shard that gets them.
+fn by_shard(opened: Vec<Opened>, shards: usize) -> (Vec<Arc<ListenerState>>, Vec<String>, Vec<ShardSockets>) {
+    let mut sockets: Vec<ShardSockets> = (0..shards).map(|_| Vec::new()).collect();
+    let mut states = Vec::with_capacity(opened.len());
+    let mut ready = Vec::with_capacity(opened.len());
+    for listener in opened {
+        for (shard, socket) in sockets.iter_mut().zip(listener.sockets) {
+            shard.push((socket, Arc::clone(&listener.state)));
+        }
+        states.push(listener.state);
+        ready.extend(listener.ready);
+    }
+    (states, ready, sockets)
+}

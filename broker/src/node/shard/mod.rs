@@ -1,0 +1,320 @@
+//! The loop of one shard: waits for sockets and letters, feeds the engine, carries out what it says.
+//!
+//! A shard is one thread with one poll. A tick receives everything that is readable before it writes anything, so
+//! that what many senders say to one receiver leaves in one write; and it is bounded, so that nobody waits long.
+//! What one connection is owed is in `reading` and `writing`; this file owns the order of a tick and its timers.
+//!
+//! ```text
+//! wait ─▶ accept ─▶ read ─▶ letters ─▶ timers ─▶ settle ─▶ outputs ─▶ write ─▶ post ─┐
+//!  ▲                                                                                 │
+//!  └──────────────────── without waiting, while anything is left ────────────────────┘
+//! ```
+
+mod deadlines;
+mod reading;
+mod writing;
+
+use deadlines::Deadlines;
+use katydid_engine::{ConnId, Engine, Input, Now, ShardId};
+use mio::{Events, Poll};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tracing::warn;
+
+use super::{
+    Links, Notice,
+    accept::{Acceptor, Newcomer},
+    connection::{Table, conn_id},
+    inbox::Letter,
+    storage::StorageLink,
+    transport::Transport,
+    verify::VerifyLink,
+};
+
+/// The waker's token.
+pub(super) const WAKE: mio::Token = mio::Token(usize::MAX);
+/// Events that one wait gives at most.
+const EVENTS: usize = 1024;
+/// Length of the buffer that all reads of a shard go through.
+const READ_BYTES: usize = 128 << 10;
+/// Bytes that a tick reads at most, so that the writes that follow do not wait long.
+const TICK_BYTES: usize = 4 << 20;
+/// How long what is left is written to a connection that closes, and to all of them when the shard stops.
+const CLOSE_MS: u64 = 1000;
+/// How long a socket that still gets bytes stays half open, so that the peer sees our last word.
+const LINGER_MS: u64 = 1000;
+/// Sockets that are half open at most.
+const LINGERERS: usize = 1024;
+
+/// The time, the same for all shards.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(super) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// What it shows.
+    pub(super) fn now(self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Never 0, so that 0 may stand for "not yet".
+        Now { mono_ms: self.start.elapsed().as_millis() as u64 + 1, unix_ms: unix.as_millis() as u64 }
+    }
+
+    /// Since the start.
+    pub(super) fn uptime(self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// One shard, on its thread.
+#[derive(Debug)]
+pub(super) struct Shard {
+    index: usize,
+    poll: Poll,
+    engine: Engine,
+    table: Table,
+    acceptor: Acceptor,
+    links: Arc<Links>,
+    storage: StorageLink,
+    verify: VerifyLink,
+    /// Letters to other shards, gathered during a tick.
+    outboxes: Vec<Vec<Letter>>,
+    /// Connections to read.
+    ready: VecDeque<ConnId>,
+    /// Connections whose socket takes bytes again.
+    writable: Vec<ConnId>,
+    /// Connections that the engine has closed in this tick.
+    closing: Vec<ConnId>,
+    /// When greetings must be over; stale ones are left in until they are first.
+    greetings: Deadlines<ConnId>,
+    /// When connections that close are cut off.
+    closings: Deadlines<ConnId>,
+    /// Sockets that have got our last word but not all of theirs was read, and when they are dropped.
+    lingerers: Deadlines<Transport>,
+    buffer: Box<[u8]>,
+    letters: Vec<Letter>,
+    newcomers: Vec<Newcomer>,
+    /// Whether the engine was fed after it settled.
+    fed_late: bool,
+    /// When the shard ends, whoever is left.
+    stop_at_ms: Option<u64>,
+}
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// Index of the shard.
+    pub(super) index: usize,
+    /// Its poll; the waker is registered already.
+    pub(super) poll: Poll,
+    /// Its engine.
+    pub(super) engine: Engine,
+    /// Its listening sockets.
+    pub(super) acceptor: Acceptor,
+    /// What all shards share.
+    pub(super) links: Arc<Links>,
+    /// The store.
+    pub(super) storage: StorageLink,
+    /// The password checkers.
+    pub(super) verify: VerifyLink,
+}
+
+impl Shard {
+    /// A shard that has not begun.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { index, poll, engine, acceptor, links, storage, verify } = parts;
+        let outboxes = links.inboxes.iter().map(|_| Vec::new()).collect();
+        Self {
+            index,
+            poll,
+            engine,
+            table: Table::default(),
+            acceptor,
+            links,
+            storage,
+            verify,
+            outboxes,
+            ready: VecDeque::new(),
+            writable: Vec::new(),
+            closing: Vec::new(),
+            greetings: Deadlines::new(),
+            closings: Deadlines::new(),
+            lingerers: Deadlines::new(),
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            letters: Vec::new(),
+            newcomers: Vec::new(),
+            fed_late: false,
+            stop_at_ms: None,
+        }
+    }
+
+    /// Runs until the shard is stopped.
+    ///
+    /// # Errors
+    /// The poll failed.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let wait = self.wait();
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) => events.clear(),
+                Ok(()) => {}
+            }
+            let now = self.links.clock.now();
+            self.take_events(now, &events);
+            self.tick(now);
+            if self.stop_at_ms.is_some_and(|at| self.table.len() == 0 || now.mono_ms >= at) && !self.is_busy()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.fed_late = false;
+        self.accept(now);
+        self.read_ready(now);
+        self.open_letters(now);
+        self.run_timers(now);
+        self.engine.settle(now);
+        self.carry_outputs(now);
+        self.write(now);
+        self.post_letters();
+    }
+
+    /// Whether there is something to do without waiting. While there is mail the shard does not count as asleep.
+    fn is_busy(&self) -> bool {
+        self.fed_late
+            || !self.ready.is_empty()
+            || self.acceptor.is_ready()
+            || !self.links.inboxes[self.index].try_sleep()
+    }
+
+    /// How long the next wait may take; `None` is for ever.
+    fn wait(&mut self) -> Option<Duration> {
+        if self.is_busy() {
+            return Some(Duration::ZERO);
+        }
+        let table = &mut self.table;
+        let greeted =
+            |conn: &ConnId| table.find(*conn).is_none_or(|connection| connection.greeting.is_none());
+        let greetings = self.greetings.next_ms(greeted);
+        let closings = self.closings.next_ms(|conn| self.table.find(*conn).is_none());
+        let deadline_ms = [
+            self.engine.next_deadline(),
+            greetings,
+            closings,
+            self.lingerers.next_ms(|_| false),
+            self.acceptor.deadline_ms(),
+            self.stop_at_ms,
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
+        Some(Duration::from_millis(deadline_ms.saturating_sub(self.links.clock.now().mono_ms)))
+    }
+
+    /// Sorts what the poll says into what there is to do.
+    fn take_events(&mut self, now: Now, events: &Events) {
+        for event in events {
+            let token = event.token();
+            if token == WAKE || self.acceptor.take_event(token) {
+                continue;
+            }
+            let conn = conn_id(token);
+            let Some(connection) = self.table.find(conn) else { continue };
+            let broken = event.is_error() || (event.is_read_closed() && event.is_write_closed());
+            if broken && (connection.paused || connection.closing) {
+                // Nobody reads from it, so nobody would notice.
+                self.drop_connection(now, conn);
+                continue;
+            }
+            connection.hung_up |= broken || event.is_read_closed();
+            if connection.blocked && event.is_writable() {
+                connection.blocked = false;
+                self.writable.push(conn);
+            }
+            if (event.is_readable() || connection.hung_up) && !connection.queued {
+                connection.queued = true;
+                self.ready.push_back(conn);
+            }
+        }
+    }
+
+    fn open_letters(&mut self, now: Now) {
+        let mut letters = std::mem::take(&mut self.letters);
+        self.links.inboxes[self.index].take(&mut letters);
+        for letter in letters.drain(..) {
+            match letter.into_input() {
+                Ok(input) => self.engine.handle(now, input),
+                Err(letter) => self.obey(now, letter),
+            }
+        }
+        self.letters = letters;
+    }
+
+    /// Does what the driver itself is told.
+    fn obey(&mut self, now: Now, letter: Letter) {
+        match letter {
+            Letter::Arrival(arrival) => self.welcome(now, *arrival),
+            Letter::Report => {
+                let counters = Box::new(self.engine.counters());
+                self.links.tell(Notice::Counted { shard: self.index, counters });
+            }
+            Letter::Shutdown => {
+                self.acceptor.close();
+                self.drop_greetings(now);
+                self.engine.handle(now, Input::Shutdown);
+            }
+            Letter::Stop => self.stop_at_ms = Some(now.mono_ms + CLOSE_MS),
+            // `Letter::into_input` has taken these.
+            Letter::Shard { .. }
+            | Letter::Durable(_)
+            | Letter::Fetched { .. }
+            | Letter::Verified { .. }
+            | Letter::Reload(_)
+            | Letter::System(_) => {}
+        }
+    }
+
+    fn run_timers(&mut self, now: Now) {
+        if self.engine.next_deadline().is_some_and(|at| at <= now.mono_ms) {
+            self.engine.handle(now, Input::Tick);
+        }
+        while let Some(conn) = self.greetings.pop_due(now.mono_ms) {
+            let Some(connection) = self.table.find(conn) else { continue };
+            if connection.greeting.is_some() {
+                let address = connection.admitted.address().map(tracing::field::display);
+                warn!(listener = connection.admitted.listener_name(), address, "no CONNECT in time");
+                self.drop_connection(now, conn);
+            }
+        }
+        while let Some(conn) = self.closings.pop_due(now.mono_ms) {
+            // Finds nothing when the connection was closed in time.
+            self.drop_connection(now, conn);
+        }
+        while self.lingerers.pop_due(now.mono_ms).is_some() {}
+    }
+
+    /// Hands over what was gathered for other shards, with one wake-up each.
+    fn post_letters(&mut self) {
+        for (inbox, letters) in self.links.inboxes.iter().zip(&mut self.outboxes) {
+            inbox.post_all(letters);
+        }
+    }
+
+    /// The shard's number, as the engines know it.
+    fn id(&self) -> ShardId {
+        ShardId(self.index as u16)
+    }
+}

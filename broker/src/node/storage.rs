@@ -1,0 +1,316 @@
+//! The threads that own the store: one writes, others read.
+//!
+//! The writer takes every commit that has queued, from all shards, makes them one commit of the store (so one sync
+//! serves all who wait), and tells each shard the newest number that is on disk. A commit that nobody waits for is
+//! held back for a while to join others. Invariant: [`Letter::Durable`] is posted after the store said that the
+//! commit survives a power cut; a failed commit is final and ends the process, so that nothing false is acknowledged.
+
+use katydid_engine::{ReadQuery, Restored};
+use katydid_store::{
+    DelayedSync, Entry, Limit, LogId, MemoryStore, Op, Options, SledStore, Space, Store, StoreError,
+};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tracing::error;
+
+use super::inbox::{Inbox, Letter};
+use crate::config::StoreConfig;
+
+/// Spaces that hold the engine's records.
+const SPACES: std::ops::RangeInclusive<u8> = 0..=15;
+/// Threads that read.
+const READERS: usize = 2;
+/// Steps that are gathered into one commit at most, so that its memory and its time stay bounded.
+const GROUP_OPS: usize = 65_536;
+
+/// A commit of one shard.
+#[derive(Debug)]
+pub(super) struct Commit {
+    /// Index of the shard.
+    pub(super) shard: usize,
+    /// Its number there.
+    pub(super) number: u64,
+    /// What to commit.
+    pub(super) ops: Vec<Op>,
+    /// Whether somebody waits.
+    pub(super) urgent: bool,
+}
+
+/// A read that a shard asked for.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// Index of the shard.
+    pub(super) shard: usize,
+    /// Comes back with the answer.
+    pub(super) ticket: u64,
+    /// The log.
+    pub(super) log: LogId,
+    /// Which entries.
+    pub(super) query: ReadQuery,
+}
+
+/// A store that is open.
+#[derive(Clone)]
+pub(super) struct OpenStore {
+    /// The store.
+    pub(super) store: Arc<dyn Store>,
+    /// The same, where it is on disk.
+    disk: Option<Arc<SledStore>>,
+}
+
+impl OpenStore {
+    /// Opens what is configured: a database on disk, or memory.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    pub(super) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let Some(path) = &config.path else {
+            return Ok(Self { store: Arc::new(MemoryStore::new()), disk: None });
+        };
+        let mut options = Options { cache_bytes: config.cache_bytes, ..Options::default() };
+        if !config.sync_delay.is_zero() {
+            options.sync = Arc::new(DelayedSync(config.sync_delay));
+        }
+        let disk = Arc::new(SledStore::open(path, options)?);
+        Ok(Self { store: Arc::clone(&disk) as Arc<dyn Store>, disk: Some(disk) })
+    }
+
+    /// Syncs so far, and their time in microseconds.
+    pub(super) fn syncs(&self) -> (u64, u64) {
+        self.disk.as_ref().map_or((0, 0), |disk| {
+            let counters = disk.counters();
+            (counters.syncs, counters.sync_nanos / 1000)
+        })
+    }
+}
+
+/// What the writer counts.
+#[derive(Debug, Default)]
+pub(super) struct StorageCounters {
+    /// Commits of the store.
+    pub(super) commits: AtomicU64,
+    /// Commits of shards that were joined into them.
+    pub(super) joined: AtomicU64,
+    /// Log entries in them.
+    pub(super) messages: AtomicU64,
+    /// Time that they took, in microseconds.
+    pub(super) commit_us: AtomicU64,
+    /// Time that the newest took, in microseconds.
+    pub(super) last_commit_us: AtomicU64,
+    /// Reads that failed.
+    pub(super) failed_reads: AtomicU64,
+}
+
+/// Where shards hand in what concerns the store. Dropping the last clone ends the threads.
+#[derive(Debug, Clone)]
+pub(super) struct StorageLink {
+    commits: Sender<Commit>,
+    queries: Sender<Query>,
+}
+
+impl StorageLink {
+    /// Queues a commit.
+    pub(super) fn commit(&self, commit: Commit) {
+        // The writer ends after the last link is dropped, or with the process.
+        let _ = self.commits.send(commit);
+    }
+
+    /// Queues a read.
+    pub(super) fn read(&self, query: Query) {
+        let _ = self.queries.send(query);
+    }
+}
+
+/// The threads of the store.
+#[derive(Debug)]
+pub(super) struct Storage {
+    threads: Vec<JoinHandle<()>>,
+    /// What is counted.
+    pub(super) counters: Arc<StorageCounters>,
+}
+
+impl Storage {
+    /// Starts the threads. `inboxes` are those of the shards, in order.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub(super) fn start(
+        store: &Arc<dyn Store>,
+        inboxes: &[Arc<Inbox>],
+        lazy_commit: Duration,
+    ) -> io::Result<(Self, StorageLink)> {
+        let (commits, queued) = mpsc::channel();
+        let (queries, asked) = mpsc::channel();
+        let counters = Arc::<StorageCounters>::default();
+        let mut threads = Vec::with_capacity(1 + READERS);
+        let writer = Writer {
+            store: Arc::clone(store),
+            inboxes: inboxes.to_vec(),
+            lazy_commit,
+            counters: Arc::clone(&counters),
+        };
+        threads.push(thread::Builder::new().name("store-writer".into()).spawn(move || {
+            if let Err(error) = writer.run(&queued) {
+                error!(%error, "a commit failed; nothing is acknowledged any more");
+                std::process::exit(1);
+            }
+        })?);
+        let asked = Arc::new(Mutex::new(asked));
+        for number in 0..READERS {
+            let reader = Reader {
+                store: Arc::clone(store),
+                inboxes: inboxes.to_vec(),
+                asked: Arc::clone(&asked),
+                counters: Arc::clone(&counters),
+            };
+            let thread = thread::Builder::new().name(format!("store-reader-{number}"));
+            threads.push(thread.spawn(move || reader.run())?);
+        }
+        Ok((Self { threads, counters }, StorageLink { commits, queries }))
+    }
+
+    /// Waits until everything that was queued is on disk. Every link must have been dropped.
+    pub(super) fn finish(self) {
+        for thread in self.threads {
+            // A panic in there has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Loads everything that the engines start from.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) fn restore(store: &dyn Store) -> Result<Restored, StoreError> {
+    let mut restored = Restored { records: Vec::new(), logs: store.logs()? };
+    for space in SPACES.map(Space) {
+        let records = store.scan(space)?;
+        restored.records.extend(records.into_iter().map(|(key, value)| (space, key, value)));
+    }
+    Ok(restored)
+}
+
+struct Writer {
+    store: Arc<dyn Store>,
+    inboxes: Vec<Arc<Inbox>>,
+    lazy_commit: Duration,
+    counters: Arc<StorageCounters>,
+}
+
+/// Commits of shards that become one of the store.
+#[derive(Default)]
+struct Group {
+    ops: Vec<Op>,
+    /// The newest commit of each shard that is in it.
+    newest: Vec<Option<u64>>,
+    joined: u64,
+    urgent: bool,
+}
+
+impl Group {
+    fn add(&mut self, commit: Commit) {
+        let Commit { shard, number, mut ops, urgent } = commit;
+        if self.ops.is_empty() {
+            self.ops = ops;
+        } else {
+            self.ops.append(&mut ops);
+        }
+        self.newest[shard] = Some(number);
+        self.joined += 1;
+        self.urgent |= urgent;
+    }
+
+    fn is_full(&self) -> bool {
+        self.ops.len() >= GROUP_OPS
+    }
+}
+
+impl Writer {
+    fn run(self, queued: &Receiver<Commit>) -> Result<(), StoreError> {
+        while let Ok(first) = queued.recv() {
+            let mut group = Group { newest: vec![None; self.inboxes.len()], ..Group::default() };
+            group.add(first);
+            self.gather(queued, &mut group);
+            self.commit(group)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what has queued; waits for more as long as nobody waits for what is there.
+    fn gather(&self, queued: &Receiver<Commit>, group: &mut Group) {
+        let deadline = Instant::now() + self.lazy_commit;
+        while !group.is_full() {
+            let wait = if group.urgent { Duration::ZERO } else { deadline.duration_since(Instant::now()) };
+            match queued.recv_timeout(wait) {
+                Ok(commit) => group.add(commit),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn commit(&self, group: Group) -> Result<(), StoreError> {
+        let messages = group.ops.iter().filter(|op| matches!(op, Op::Append { .. })).count();
+        let began = Instant::now();
+        if !group.ops.is_empty() {
+            self.store.commit(group.ops)?;
+        }
+        let took_us = began.elapsed().as_micros() as u64;
+        let counters = &self.counters;
+        counters.commits.fetch_add(1, Relaxed);
+        counters.joined.fetch_add(group.joined, Relaxed);
+        counters.messages.fetch_add(messages as u64, Relaxed);
+        counters.commit_us.fetch_add(took_us, Relaxed);
+        counters.last_commit_us.store(took_us, Relaxed);
+        for (inbox, newest) in self.inboxes.iter().zip(group.newest) {
+            if let Some(number) = newest {
+                inbox.post(Letter::Durable(number));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Reader {
+    store: Arc<dyn Store>,
+    inboxes: Vec<Arc<Inbox>>,
+    asked: Arc<Mutex<Receiver<Query>>>,
+    counters: Arc<StorageCounters>,
+}
+
+impl Reader {
+    fn run(self) {
+        loop {
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Query { shard, ticket, log, query }) = asked else { return };
+            let entries = read(&*self.store, log, query).unwrap_or_else(|error| {
+                error!(%error, log, "a log cannot be read");
+                self.counters.failed_reads.fetch_add(1, Relaxed);
+                Vec::new()
+            });
+            self.inboxes[shard].post(Letter::Fetched { ticket, entries });
+        }
+    }
+}
+
+fn read(store: &dyn Store, log: LogId, query: ReadQuery) -> Result<Vec<Entry>, StoreError> {
+    match query {
+        ReadQuery::From { seq, entries, bytes } => store.read(log, seq, Limit { entries, bytes }),
+        ReadQuery::Back { before, entries, bytes } => store.read_back(log, before, Limit { entries, bytes }),
+        ReadQuery::Since { time_ms, entries, bytes } => match store.seek_time(log, time_ms)? {
+            Some(seq) => store.read(log, seq, Limit { entries, bytes }),
+            None => Ok(Vec::new()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The pool of threads that check passwords: Argon2 is slow on purpose, so never on a shard.
+//!
+//! The queue is bounded; a password that finds no place in it is refused, so that a flood of logins costs bounded
+//! memory and time. A password is wiped after use.
+
+use argon2::{Argon2, PasswordHash, PasswordVerifier};
+use katydid_engine::ConnId;
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread::{self, JoinHandle},
+};
+use tracing::{error, warn};
+
+use super::inbox::{Inbox, Letter};
+
+/// Passwords that wait for a thread at most.
+const QUEUE: usize = 4096;
+
+/// A password to check.
+pub(super) struct Check {
+    /// Index of the shard that asks.
+    pub(super) shard: usize,
+    /// The connection that waits.
+    pub(super) conn: ConnId,
+    /// What it must fit: a PHC string.
+    pub(super) hash: Arc<str>,
+    /// The password.
+    pub(super) password: Vec<u8>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("shard", &self.shard).field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.password.fill(0);
+        // Keeps the compiler from leaving the wiping out, since nobody reads it any more.
+        std::hint::black_box(&self.password);
+    }
+}
+
+/// Where shards hand in passwords. Dropping the last clone ends the threads.
+#[derive(Debug, Clone)]
+pub(super) struct VerifyLink {
+    queue: SyncSender<Check>,
+    inboxes: Arc<[Arc<Inbox>]>,
+    refused: Arc<AtomicU64>,
+}
+
+impl VerifyLink {
+    /// Queues a check, or answers at once that the password is not good when too many wait.
+    pub(super) fn check(&self, check: Check) {
+        if let Err(mpsc::TrySendError::Full(check) | mpsc::TrySendError::Disconnected(check)) =
+            self.queue.try_send(check)
+        {
+            if self.refused.fetch_add(1, Relaxed).is_power_of_two() {
+                warn!("too many passwords wait to be checked; some are refused unchecked");
+            }
+            self.inboxes[check.shard].post(Letter::Verified { conn: check.conn, good: false });
+        }
+    }
+
+    /// Counts passwords refused because too many waited.
+    pub(super) fn refused_counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.refused)
+    }
+}
+
+/// Starts the threads.
+///
+/// # Errors
+/// The system gave no thread.
+pub(super) fn start(threads: usize, inboxes: &[Arc<Inbox>]) -> io::Result<(Vec<JoinHandle<()>>, VerifyLink)> {
+    let (queue, queued) = mpsc::sync_channel(QUEUE);
+    let queued = Arc::new(Mutex::new(queued));
+    let inboxes: Arc<[Arc<Inbox>]> = inboxes.into();
+    let mut handles = Vec::with_capacity(threads);
+    for number in 0..threads.max(1) {
+        let (queued, inboxes) = (Arc::clone(&queued), Arc::clone(&inboxes));
+        let thread = thread::Builder::new().name(format!("verify-{number}"));
+        handles.push(thread.spawn(move || run(&queued, &inboxes))?);
+    }
+    Ok((handles, VerifyLink { queue, inboxes, refused: Arc::default() }))
+}
+
+fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>]) {
+    loop {
+        let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(check) = next else { return };
+        let good = fits(&check.hash, &check.password);
+        inboxes[check.shard].post(Letter::Verified { conn: check.conn, good });
+    }
+}
+
+/// Whether the password is the one that `hash` was made of, with the cost that `hash` names.
+fn fits(hash: &str, password: &[u8]) -> bool {
+    match PasswordHash::new(hash) {
+        Ok(hash) => Argon2::default().verify_password(password, &hash).is_ok(),
+        Err(error) => {
+            error!(%error, "a password hash cannot be read");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argon2::{Params, PasswordHasher, password_hash::SaltString};
+    use mio::{Poll, Token, Waker};
+
+    fn hash(password: &[u8]) -> String {
+        let params = Params::new(8, 1, 1, None).unwrap();
+        let salt = SaltString::encode_b64(b"salt for the test").unwrap();
+        let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        argon2.hash_password(password, &salt).unwrap().to_string()
+    }
+
+    #[test]
+    fn only_the_password_fits() {
+        let hash = hash(b"secret");
+        assert!(fits(&hash, b"secret"));
+        assert!(!fits(&hash, b"Secret"));
+        assert!(!fits("", b""));
+        assert!(!fits("$argon2id$rubbish", b"secret"));
+    }
+
+    #[test]
+    fn answers_come_back_and_threads_end() {
+        let poll = Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let (threads, link) = start(2, &[Arc::clone(&inbox)]).unwrap();
+        let hash: Arc<str> = hash(b"secret").into();
+        for (slot, password) in [(0, b"secret"), (1, b"wrong!")] {
+            let conn = ConnId { slot, generation: 0 };
+            link.check(Check { shard: 0, conn, hash: Arc::clone(&hash), password: password.to_vec() });
+        }
+        drop(link);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let mut letters = Vec::new();
+        inbox.take(&mut letters);
+        let mut answers: Vec<_> = letters
+            .iter()
+            .map(|letter| match letter {
+                Letter::Verified { conn, good } => (conn.slot, *good),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        answers.sort_unstable();
+        assert_eq!(answers, [(0, true), (1, false)]);
+    }
+}
