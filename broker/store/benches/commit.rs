@@ -1,7 +1,7 @@
 //! What the store costs: CPU time of the whole process for an entry, checkpoints included.
 //!
 //! `cargo bench -p katydid-store` writes 120-byte entries into 500 logs, with 1, 10, 100 and 1,000 entries a commit, and
-//! prints microseconds of CPU and of wall time for an entry, and what the database takes on disk.
+//! prints microseconds of CPU and of wall time for an entry, what the database takes on disk, and how long it takes to open.
 
 use std::io::Write;
 use std::time::Instant;
@@ -21,7 +21,7 @@ fn cpu_micros() -> u64 {
 }
 
 fn run(entries: u64, group: u64, out: &mut impl Write) -> std::io::Result<()> {
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store = SledStore::open(folder.path(), Options::default()).expect("a new database");
     let content = Bytes::from(vec![b'x'; ENTRY_BYTES]);
     let (cpu, wall) = (cpu_micros(), Instant::now());
@@ -39,11 +39,17 @@ fn run(entries: u64, group: u64, out: &mut impl Write) -> std::io::Result<()> {
     let (cpu, wall) = (cpu_micros() - cpu, wall.elapsed().as_micros());
     let counters = store.counters();
     let disk = std::fs::metadata(folder.path().join("db"))?.len();
+    drop(store);
+    let reopen = Instant::now();
+    let store = SledStore::open(folder.path(), Options::default()).expect("the same database");
+    let reopen = reopen.elapsed();
+    let logs = store.logs().expect("logs").len();
+    assert_eq!(logs as u64, LOGS.min(entries));
     let per = |micros: f64| micros / done as f64;
     writeln!(
         out,
         "{group:>5} a commit: {:6.2} us CPU, {:7.2} us wall an entry; {:.1} ms slowest commit; {} checkpoints, {:.2} \
-         syncs a commit of {:.0} us; {:.1} bytes on disk a byte written",
+         syncs a commit of {:.0} us; {:.1} bytes on disk a byte written; opens again in {:.2} s",
         per(cpu as f64),
         per(wall as f64),
         slowest as f64 / 1000.0,
@@ -51,6 +57,7 @@ fn run(entries: u64, group: u64, out: &mut impl Write) -> std::io::Result<()> {
         counters.syncs as f64 / counters.commits as f64,
         counters.sync_nanos as f64 / counters.syncs as f64 / 1000.0,
         disk as f64 / (done * ENTRY_BYTES as u64) as f64,
+        reopen.as_secs_f64(),
     )
 }
 

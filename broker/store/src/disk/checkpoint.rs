@@ -18,7 +18,7 @@ use super::journal::CommitNo;
 use super::records::Records;
 use super::sizes::Sizes;
 use super::state::{Changes, LogState, State};
-use super::values::{Scratch, Values};
+use super::values::{self, Scratch, Values};
 use super::{Held, exclusive, shared};
 use crate::block::{Reader, put_varint};
 use crate::{Entry, LogId, LogStats, Seq, StoreError};
@@ -59,10 +59,15 @@ pub(super) struct Checkpoint {
 pub(super) enum Progress {
     /// This commit's share is done, the checkpoint is not.
     More,
-    /// Much is unsynced: sync, and step again.
-    Crowded,
     /// Everything is written.
     Done,
+}
+
+impl Trees {
+    /// Every tree that grows with what is kept, for a sweep.
+    pub(super) fn all(&self) -> Vec<&sled::Tree> {
+        [self.history.trees(), self.records.trees(), self.heads.trees()].concat()
+    }
 }
 
 impl Checkpoint {
@@ -90,9 +95,6 @@ impl Checkpoint {
         scratch: &mut Scratch,
     ) -> Result<Progress, StoreError> {
         while self.credit > 0 {
-            if scratch.unsynced.is_crowded(trees.sizes) {
-                return Ok(Progress::Crowded);
-            }
             let cost = if let Some(log) = self.logs.pop_front() {
                 let (progress, cost) = settle(log, trees, state, last_commit, scratch)?;
                 if progress == Progress::More {
@@ -168,7 +170,7 @@ fn settle(
     }
     if !found.is_alive {
         if found.is_on_disk {
-            trees.heads.remove(&log.to_be_bytes(), HEAD_ITEM, scratch)?;
+            trees.heads.remove(&head_key(log), HEAD_ITEM, scratch)?;
         }
         exclusive(state).logs.remove(&log);
         return Ok((Progress::Done, LOG_COST));
@@ -272,7 +274,7 @@ impl Head {
         let (begin, length) = self.open_chunk.map_or((0, 0), |(begin, length)| (begin + 1, length));
         put_varint(out, begin);
         put_varint(out, length as u64);
-        heads.put(&log.to_be_bytes(), HEAD_ITEM, scratch)?;
+        heads.put(&head_key(log), HEAD_ITEM, scratch)?;
         Ok(())
     }
 
@@ -294,12 +296,18 @@ impl Head {
     }
 }
 
+fn head_key(log: LogId) -> [u8; 9] {
+    let mut key = [values::KEY; 9];
+    key[..8].copy_from_slice(&log.to_be_bytes());
+    key
+}
+
 /// Every log that has a head on disk, as the last checkpoint left it.
 pub(super) fn load_heads(heads: &Values, state: &mut State) -> Result<(), StoreError> {
-    for item in &heads.tree {
+    for item in heads.with_prefix(&[]) {
         let (key, value) = item?;
-        let log = key.as_ref().try_into().map(LogId::from_be_bytes);
-        let log = log.map_err(|_| StoreError::Corrupt("a log's head has a wrong key".into()))?;
+        let log = key.first_chunk().map(|bytes| LogId::from_be_bytes(*bytes));
+        let log = log.ok_or_else(|| StoreError::Corrupt("a log's head has a wrong key".into()))?;
         let Head { stats, oldest_chunk, open_chunk, as_of } = Head::read(heads.joined(&key, value)?)?;
         let found = LogState {
             stats,

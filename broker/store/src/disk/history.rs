@@ -1,6 +1,7 @@
 //! The history: chunks of every log in one tree, in the order of log and number.
 //!
-//! A chunk's key is the log and the number of the chunk's first entry, each as eight bytes, big endian. It knows nothing
+//! A chunk's key is the log and the number of the chunk's first entry, each as eight bytes, big endian, and the byte that
+//! ends keys. It knows nothing
 //! of tails, of what a log keeps or of commits: whoever asks says from which number to which ([`Span`]), because a
 //! crashed checkpoint leaves entries that are not part of the history yet, and trimmed ones stay until their chunk goes.
 //! Invariant: nothing outside the span is ever returned. Driven by the thread that commits, for writes, and by any
@@ -8,7 +9,7 @@
 
 use super::chunk::{ChunkReader, Place, Summary, encode};
 use super::sizes::Sizes;
-use super::values::{Scratch, Values};
+use super::values::{self, Item, Scratch, Values};
 use crate::{Allowance, Entry, LogId, Seq, StoreError};
 
 /// The entries of a log from `from` on and below `to`.
@@ -35,12 +36,12 @@ pub(super) struct History {
     sizes: Sizes,
 }
 
-type Key = [u8; 16];
+type Key = [u8; 17];
 
 fn key(log: LogId, first: Seq) -> Key {
-    let mut key = [0; 16];
+    let mut key = [values::KEY; 17];
     key[..8].copy_from_slice(&log.to_be_bytes());
-    key[8..].copy_from_slice(&first.to_be_bytes());
+    key[8..16].copy_from_slice(&first.to_be_bytes());
     key
 }
 
@@ -50,6 +51,11 @@ fn first_seq_of(key: &[u8]) -> Result<Seq, StoreError> {
 }
 
 impl History {
+    /// Its trees, for a sweep.
+    pub(super) fn trees(&self) -> [&sled::Tree; 2] {
+        self.values.trees()
+    }
+
     pub(super) fn open(db: &sled::Db, sizes: Sizes) -> Result<Self, StoreError> {
         Ok(Self { values: Values::open(db, "history", sizes)?, sizes })
     }
@@ -79,21 +85,21 @@ impl History {
     ) -> Result<impl Iterator<Item = Result<ChunkReader, StoreError>> + '_, StoreError> {
         let start = self.chunk_at_or_before(span.log, span.from)?.unwrap_or(span.from);
         let range = if span.from < span.to {
-            self.values.tree.range(key(span.log, start)..key(span.log, span.to))
+            self.values.range(key(span.log, start)..key(span.log, span.to))
         } else {
-            self.values.tree.range(key(span.log, 0)..key(span.log, 0))
+            self.values.range(key(span.log, 0)..key(span.log, 0))
         };
         Ok(range.map(|item| self.reader(item)))
     }
 
-    fn reader(&self, item: Result<(sled::IVec, sled::IVec), sled::Error>) -> Result<ChunkReader, StoreError> {
+    fn reader(&self, item: Item) -> Result<ChunkReader, StoreError> {
         let (key, value) = item?;
         ChunkReader::new(self.values.joined(&key, value)?)
     }
 
     /// First number of the last chunk that begins at or before `seq`.
     fn chunk_at_or_before(&self, log: LogId, seq: Seq) -> Result<Option<Seq>, StoreError> {
-        let found = self.values.tree.range(key(log, 0)..=key(log, seq)).next_back().transpose()?;
+        let found = self.values.range(key(log, 0)..=key(log, seq)).next_back().transpose()?;
         found.map(|(key, _)| first_seq_of(&key)).transpose()
     }
 
@@ -134,7 +140,7 @@ impl History {
         if span.from >= span.to {
             return Ok(());
         }
-        let range = self.values.tree.range(key(span.log, 0)..key(span.log, span.to));
+        let range = self.values.range(key(span.log, 0)..key(span.log, span.to));
         let mut places: Vec<Place> = Vec::new();
         for item in range.rev() {
             let mut chunk = self.reader(item)?;
@@ -225,13 +231,10 @@ impl History {
         limit: usize,
         scratch: &mut Scratch,
     ) -> Result<bool, StoreError> {
-        for item in self.values.tree.range(key(log, from)..=key(log, Seq::MAX)).keys().take(limit) {
-            self.values.remove(&item?, self.sizes.chunk, scratch)?;
-            if scratch.unsynced.is_crowded(self.sizes) {
-                return Ok(true);
-            }
+        for item in self.values.range(key(log, from)..=key(log, Seq::MAX)).take(limit) {
+            self.values.remove(&item?.0, self.sizes.chunk, scratch)?;
         }
-        Ok(self.values.tree.range(key(log, from)..=key(log, Seq::MAX)).next().transpose()?.is_some())
+        Ok(self.values.range(key(log, from)..=key(log, Seq::MAX)).next().transpose()?.is_some())
     }
 
     /// Removes at most `limit` chunks whose entries are all below `below`; `oldest` is where the first chunk begins.
@@ -243,7 +246,7 @@ impl History {
         scratch: &mut Scratch,
     ) -> Result<(Option<Seq>, bool), StoreError> {
         let Span { log, from: oldest, to: below } = span;
-        for (removed, item) in self.values.tree.range(key(log, oldest)..=key(log, Seq::MAX)).enumerate() {
+        for (removed, item) in self.values.range(key(log, oldest)..=key(log, Seq::MAX)).enumerate() {
             let (key, value) = item?;
             let first = first_seq_of(&key)?;
             // The next chunk begins behind this one's last entry, so only the last chunk below needs to be opened.
@@ -251,7 +254,7 @@ impl History {
             {
                 return Ok((Some(first), false));
             }
-            if removed >= limit || scratch.unsynced.is_crowded(self.sizes) {
+            if removed >= limit {
                 return Ok((Some(first), true));
             }
             self.values.remove(&key, self.sizes.chunk, scratch)?;

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::barrier::Barrier;
 use super::sizes::Sizes;
-use super::values::Scratch;
 use crate::block::{self, Reader, put_bytes, put_varint};
 use crate::{Entry, Op, Space, StoreError};
 
@@ -114,18 +114,17 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes one commit. `sync` is called between blocks when so much is unsynced that more would not be safe.
+    /// Writes one commit. A long one is synced in between; it counts when its last block is there.
     pub(super) fn append(
         &mut self,
         commit: CommitNo,
         ops: &[u8],
         sizes: Sizes,
-        scratch: &mut Scratch,
-        mut sync: impl FnMut() -> Result<(), StoreError>,
+        barrier: &mut Barrier,
     ) -> Result<(), StoreError> {
         let part_bytes = sizes.value - block::SEAL_BYTES - HEAD_BYTES;
         let parts = ops.len().div_ceil(part_bytes) as u32;
-        scratch.unsynced.add_run(0, 0, self.largest);
+        barrier.room_for(2 * Sizes::change(self.largest, self.largest))?;
         for (part, ops) in (0_u32..).zip(ops.chunks(part_bytes)) {
             block::begin(&mut self.block);
             self.block.extend_from_slice(&commit.to_le_bytes());
@@ -135,17 +134,12 @@ impl Journal {
             block::seal(&mut self.block);
             let slot = self.free.pop_front().unwrap_or(self.slots);
             self.slots = self.slots.max(slot + 1);
+            barrier.room_for(Sizes::one_of_a_run(self.block.len()))?;
             self.tree.insert(slot.to_be_bytes(), self.block.as_slice())?;
             let bytes = self.block.len();
             self.largest = self.largest.max(bytes);
             self.live_bytes += bytes;
             self.live.push_back(Block { commit, slot, bytes });
-            scratch.unsynced.add(bytes, bytes / 10);
-            if scratch.unsynced.is_full(sizes) {
-                sync()?;
-                scratch.unsynced.clear();
-                scratch.unsynced.add_run(0, 0, self.largest);
-            }
         }
         Ok(())
     }

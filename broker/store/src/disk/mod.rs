@@ -2,9 +2,9 @@
 //!
 //! A key for every message would be too dear, so a commit is one value of the journal ([`journal`]), durable with one
 //! sync. Its entries wait in memory, in their log's tail ([`state`]), until a checkpoint ([`checkpoint`]) packs them into
-//! chunks of their log's history ([`history`], [`chunk`]), and its records go to their tree ([`records`]). Opening reads
+//! chunks of their log's history ([`history`], [`chunk`]), and its records go to their tree ([`records`]). When the file holds much that is dead, it is swept ([`sweep`]). Opening reads
 //! the logs' heads and replays the journal ([`recovery`]). Values of every size fit ([`values`]), within what sled
-//! keeps safe ([`sizes`]).
+//! keeps safe ([`sizes`], [`barrier`]).
 //!
 //! One thread commits at a time, and holds the lock that readers take only while it applies what is already durable.
 //! Readers take what they need from memory under that lock, and read sled without it. Nothing here knows what entries
@@ -15,6 +15,7 @@
 //!   open:   heads + records + history, then the journal's commits above the mark -> memory
 //! ```
 
+mod barrier;
 mod checkpoint;
 mod chunk;
 mod history;
@@ -23,6 +24,7 @@ mod records;
 mod recovery;
 mod sizes;
 mod state;
+mod sweep;
 mod sync;
 mod values;
 
@@ -31,15 +33,16 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError};
+use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
 use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::{CommitNo, Journal};
+use sizes::Sizes;
 use state::State;
+use sweep::Schedule;
 pub use sync::{DelayedSync, FileSync, SyncHook};
 use values::Scratch;
 
@@ -85,6 +88,8 @@ pub struct Counters {
     pub sync_nanos: u64,
     /// Checkpoints that ended.
     pub checkpoints: u64,
+    /// Times that what is kept was written anew, so that the file does not grow for ever.
+    pub sweeps: u64,
     /// Bytes that the journal holds now.
     pub journal_bytes: u64,
 }
@@ -96,6 +101,7 @@ struct Tally {
     syncs: AtomicU64,
     sync_nanos: AtomicU64,
     checkpoints: AtomicU64,
+    sweeps: AtomicU64,
     journal_bytes: AtomicU64,
 }
 
@@ -116,7 +122,7 @@ pub struct SledStore {
     writer: Mutex<Writer>,
     trees: Trees,
     state: Held,
-    tally: Tally,
+    tally: Arc<Tally>,
     /// Set while a commit is under way and left set when it does not succeed, be it by an error or a panic.
     is_failed: AtomicBool,
     /// Held open: the lock on the directory goes with it. Last, so that sled has closed its files before.
@@ -126,16 +132,19 @@ pub struct SledStore {
 /// What only the thread that commits needs.
 #[derive(Debug)]
 struct Writer {
-    db: sled::Db,
-    file: File,
     journal: Journal,
     meta: sled::Tree,
     last_commit: CommitNo,
     checkpoint: Option<Checkpoint>,
+    sweeps: Schedule,
     options: Options,
     scratch: Scratch,
+    /// Kept from commit to commit, so that none allocates them: the operations as bytes, and the logs' next numbers.
     ops: Vec<u8>,
+    next_of: NextOf,
 }
+
+type NextOf = HashMap<LogId, Seq, foldhash::fast::RandomState>;
 
 impl SledStore {
     /// Opens the database in the directory `path`, and makes it where there is none.
@@ -156,18 +165,23 @@ impl SledStore {
             syncs: value(&self.tally.syncs),
             sync_nanos: value(&self.tally.sync_nanos),
             checkpoints: value(&self.tally.checkpoints),
+            sweeps: value(&self.tally.sweeps),
             journal_bytes: value(&self.tally.journal_bytes),
         }
     }
 
     fn commit_with(&self, writer: &mut Writer, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.check(&ops, &mut writer.next_of)?;
         let commit = writer.last_commit + 1;
-        let added = writer.write_journal(commit, &ops, &self.trees, &self.tally)?;
-        let mark = writer.advance_checkpoint(added, &self.trees, &self.state, &self.tally)?;
-        writer.sync(&self.tally)?;
+        let added = writer.write_journal(commit, &ops, self.trees.sizes)?;
+        let mark = writer.advance_checkpoint(added, &self.trees, &self.state)?;
+        writer.sweep(added, &self.trees, &self.tally)?;
+        writer.scratch.barrier.sync()?;
         if let Some(mark) = mark {
             writer.journal.release(mark);
             self.tally.checkpoints.fetch_add(1, Ordering::Relaxed);
+            let live = shared(&self.state).live_bytes();
+            writer.sweeps.consider(writer.scratch.barrier.file_bytes()?, live, writer.options.segment_bytes);
         }
         let count = ops.len() as u64;
         let cuts = self.cuts(&ops)?;
@@ -176,6 +190,26 @@ impl SledStore {
         self.tally.commits.fetch_add(1, Ordering::Relaxed);
         self.tally.operations.fetch_add(count, Ordering::Relaxed);
         self.tally.journal_bytes.store(writer.journal.live_bytes() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses a commit that breaks the contract before any of it is written: a replay would meet it again.
+    fn check(&self, ops: &[Op], next_of: &mut NextOf) -> Result<(), StoreError> {
+        next_of.clear();
+        let state = shared(&self.state);
+        for op in ops {
+            match op {
+                Op::Append { log, entry } => {
+                    let known = || state.alive(*log).map_or(0, |state| state.stats.next);
+                    let next = next_of.entry(*log).or_insert_with(known);
+                    *next = number_after(*log, *next, entry.seq)?;
+                }
+                Op::DropLog { log } => {
+                    next_of.insert(*log, 0);
+                }
+                Op::Trim { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+            }
+        }
         Ok(())
     }
 
@@ -237,19 +271,11 @@ impl SledStore {
 
 impl Writer {
     /// Returns the bytes that the commit adds to the journal.
-    fn write_journal(
-        &mut self,
-        commit: CommitNo,
-        ops: &[Op],
-        trees: &Trees,
-        tally: &Tally,
-    ) -> Result<usize, StoreError> {
+    fn write_journal(&mut self, commit: CommitNo, ops: &[Op], sizes: Sizes) -> Result<usize, StoreError> {
         let mut bytes = std::mem::take(&mut self.ops);
         bytes.clear();
         journal::encode_ops(ops, &mut bytes);
-        let Self { db, file, journal, options, scratch, .. } = self;
-        let sync = || sync(db, file, options, tally);
-        journal.append(commit, &bytes, trees.sizes, scratch, sync)?;
+        self.journal.append(commit, &bytes, sizes, &mut self.scratch.barrier)?;
         let added = bytes.len();
         // One giant commit must not keep its memory for ever.
         bytes.shrink_to(1 << 20);
@@ -264,7 +290,6 @@ impl Writer {
         added: usize,
         trees: &Trees,
         state: &Held,
-        tally: &Tally,
     ) -> Result<Option<CommitNo>, StoreError> {
         let Options { journal_bytes, journal_blocks, .. } = self.options;
         let blocks = self.journal.live_blocks();
@@ -276,35 +301,27 @@ impl Writer {
         let Some(mut checkpoint) = self.checkpoint.take() else { return Ok(None) };
         // A block counts as the bytes it may have, so that either limit is met with half of itself to spare.
         checkpoint.owe(added.max(journal_bytes / journal_blocks.max(1)), journal_bytes / 2);
-        loop {
-            match checkpoint.step(trees, state, self.last_commit, &mut self.scratch)? {
-                Progress::Crowded => self.sync(tally)?,
-                Progress::More => {
-                    self.checkpoint = Some(checkpoint);
-                    return Ok(None);
-                }
-                Progress::Done => {
-                    self.meta.insert(recovery::MARK, &checkpoint.mark.to_be_bytes())?;
-                    return Ok(Some(checkpoint.mark));
-                }
+        match checkpoint.step(trees, state, self.last_commit, &mut self.scratch)? {
+            Progress::More => {
+                self.checkpoint = Some(checkpoint);
+                Ok(None)
+            }
+            Progress::Done => {
+                self.meta.insert(recovery::MARK, &checkpoint.mark.to_be_bytes())?;
+                Ok(Some(checkpoint.mark))
             }
         }
     }
 
-    fn sync(&mut self, tally: &Tally) -> Result<(), StoreError> {
-        sync(&self.db, &self.file, &self.options, tally)?;
-        self.scratch.unsynced.clear();
+    fn sweep(&mut self, added: usize, trees: &Trees, tally: &Tally) -> Result<(), StoreError> {
+        if self.sweeps.is_idle() {
+            return Ok(());
+        }
+        if self.sweeps.step(added, &trees.all(), &mut self.scratch)? {
+            tally.sweeps.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
-}
-
-fn sync(db: &sled::Db, file: &File, options: &Options, tally: &Tally) -> Result<(), StoreError> {
-    db.flush()?;
-    let begin = Instant::now();
-    options.sync.sync(file)?;
-    tally.syncs.fetch_add(1, Ordering::Relaxed);
-    tally.sync_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    Ok(())
 }
 
 impl Store for SledStore {
@@ -397,3 +414,6 @@ impl Store for SledStore {
         Ok(found.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

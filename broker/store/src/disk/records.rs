@@ -1,16 +1,17 @@
 //! Records on disk: one tree for every space.
 //!
-//! Knows keys and values as bytes. The key on disk is the space, a mark, and the record's key; a record's key that is
+//! Knows keys and values as bytes. The key on disk is the space, a mark, the record's key, and the byte that ends keys; a record's key that is
 //! longer than sled should have to carry is cut, and a hash of the whole stands in for the rest: records that fall
 //! together so share one value, which lists each with its full key. Invariant: `scan` gives what was put and not deleted.
 //! A put or delete that a crash cut short is written again by whoever drives this, from the journal.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::sizes::Sizes;
-use super::values::{Scratch, Values};
+use super::values::{self, Scratch, Values};
 use crate::block::{Reader, put_bytes};
 use crate::{Space, StoreError};
 
@@ -24,13 +25,18 @@ const CUT: u8 = 1;
 pub(super) struct Records {
     values: Values,
     sizes: Sizes,
-    largest: std::sync::atomic::AtomicUsize,
+    largest: AtomicUsize,
 }
 
 impl Records {
     pub(super) fn open(db: &sled::Db, sizes: Sizes) -> Result<Self, StoreError> {
         let largest = sizes.value.min(1024).into();
         Ok(Self { values: Values::open(db, "records", sizes)?, sizes, largest })
+    }
+
+    /// Its trees, for a sweep.
+    pub(super) fn trees(&self) -> [&sled::Tree; 2] {
+        self.values.trees()
     }
 
     /// Writes a record, or removes it where `value` is `None`. Returns about how many bytes were written.
@@ -57,7 +63,7 @@ impl Records {
             scratch.body.extend_from_slice(value);
         }
         let length = scratch.body.len().min(self.sizes.value);
-        let item = self.largest.fetch_max(length, std::sync::atomic::Ordering::Relaxed).max(length);
+        let item = self.largest.fetch_max(length, Ordering::Relaxed).max(length);
         if value.is_none() && scratch.body.is_empty() {
             self.values.remove(&stored, item, scratch)?;
             return Ok(stored.len());
@@ -67,12 +73,12 @@ impl Records {
 
     /// Adds every record of `space` to `found`.
     pub(super) fn scan(&self, space: Space, found: &mut BTreeMap<Bytes, Bytes>) -> Result<(), StoreError> {
-        for item in self.values.tree.scan_prefix([space.0]) {
+        for item in self.values.with_prefix(&[space.0]) {
             let (stored, value) = item?;
             let body = self.values.joined(&stored, value)?;
             match stored.get(1) {
                 Some(&WHOLE) => {
-                    found.insert(Bytes::copy_from_slice(&stored[2..]), body);
+                    found.insert(Bytes::copy_from_slice(&stored[2..stored.len() - 1]), body);
                 }
                 Some(&CUT) => found.extend(listed(body)?),
                 _ => return Err(StoreError::Corrupt("a record's key".into())),
@@ -82,15 +88,15 @@ impl Records {
     }
 
     fn stored_key(&self, space: Space, key: &[u8]) -> (Vec<u8>, bool) {
-        let room = self.sizes.key - 2;
+        let room = self.sizes.key - 3;
         if key.len() <= room {
-            return ([&[space.0, WHOLE], key].concat(), false);
+            return ([&[space.0, WHOLE], key, &[values::KEY]].concat(), false);
         }
         // FNV-1a: it is on disk, so it must never change; keys that collide only share a list.
         let hash = key.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
         });
-        ([&[space.0, CUT], &key[..room - 8], &hash.to_be_bytes()].concat(), true)
+        ([&[space.0, CUT], &key[..room - 8], &hash.to_be_bytes(), &[values::KEY]].concat(), true)
     }
 }
 

@@ -7,18 +7,22 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
+use super::barrier::Barrier;
 use super::checkpoint::{Trees, load_heads};
 use super::history::History;
 use super::journal::{CommitNo, Journal};
 use super::records::Records;
 use super::sizes::Sizes;
 use super::state::State;
+use super::sweep::Schedule;
 use super::values::{Scratch, Values};
-use super::{Options, SledStore, Tally, Writer, sync};
+use super::{Options, SledStore, Tally, Writer};
 use crate::{Op, StoreError};
 
 /// The format that this version writes, and the newest it reads.
@@ -30,14 +34,17 @@ pub(super) const MARK: &str = "mark";
 pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreError> {
     fs::create_dir_all(path)?;
     let lock = lock(path)?;
+    wait_for_threads(&path.join("db"))?;
     let is_new = prepare(path)?;
-    let db = sled::Config::new()
+    let config = sled::Config::new()
         .path(path)
         .cache_capacity(options.cache_bytes)
         .segment_size(options.segment_bytes)
-        // Its thread would write and reuse segments between our syncs; see `sizes`.
-        .flush_every_ms(None)
-        .open()?;
+        // Its thread would write and reuse segments between our syncs; see `barrier`.
+        .flush_every_ms(None);
+    // Where sled finds its file damaged, it may panic instead of saying so.
+    let db = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()))
+        .map_err(|_| StoreError::Corrupt("sled cannot recover its file".into()))??;
     let sizes = Sizes::for_segment(options.segment_bytes);
     let trees = Trees {
         history: History::open(&db, sizes)?,
@@ -48,9 +55,9 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
     let meta = db.open_tree("meta")?;
     let mark = mark(&meta)?;
     let (journal, commits) = Journal::open(&db, mark)?;
-    let file = File::open(path.join("db"))?;
-    let tally = Tally::default();
-    sync(&db, &file, &options, &tally)?;
+    let tally = Arc::new(Tally::default());
+    let mut barrier = Barrier::new(db, path, options.sync.clone(), sizes, tally.clone())?;
+    barrier.sync()?;
     if is_new {
         finish_making(path)?;
     }
@@ -58,21 +65,21 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
     load_heads(&trees.heads, &mut state)?;
     let last_commit = commits.last().map_or(mark, |(commit, _)| *commit);
     let writer = Writer {
-        db,
-        file,
         journal,
         meta,
         last_commit,
         checkpoint: None,
+        sweeps: Schedule::default(),
         options,
-        scratch: Scratch::default(),
+        scratch: Scratch::new(barrier),
         ops: Vec::new(),
+        next_of: Default::default(),
     };
     let store = SledStore {
         writer: Mutex::new(writer),
         trees,
         state: RwLock::new(state),
-        tally: Tally::default(),
+        tally,
         is_failed: AtomicBool::new(false),
         _lock: lock,
     };
@@ -109,6 +116,20 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::Busy(path.to_path_buf())),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Waits for what threads of sled may still do to the file after a store of this process was dropped. They hold sled's
+/// own lock meanwhile; another process cannot, because `lock` is ours.
+fn wait_for_threads(database: &Path) -> Result<(), StoreError> {
+    let Ok(file) = File::open(database) else { return Ok(()) };
+    for _ in 0..5_000 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file.unlock()?),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Busy(database.to_path_buf()))
 }
 
 /// Leaves the directory so that sled can open it; says whether the database is still to be made.

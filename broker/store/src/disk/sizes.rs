@@ -5,8 +5,8 @@
 //! syncs: such a page would be lost in a power cut. Invariant: 25 of our largest items fit into that quarter, so that
 //! no page ever becomes a blob.
 //!
-//! The same page writes bound how much one change can put into sled's log ([`Sizes::leaf_bytes`]), and with it how much
-//! may be written between two syncs: see [`Unsynced`].
+//! The same page writes bound how much one change can put into sled's log ([`Sizes::change`]), which is what
+//! [`super::barrier`] counts.
 
 /// Items in the largest leaf, with room for what sled adds to each.
 const LEAF_ITEMS: usize = 25;
@@ -32,45 +32,15 @@ impl Sizes {
         Self { key, value, chunk: value.min(16 * 1024), unsynced: segment_bytes / 2 }
     }
 
-    /// What one change can make sled write besides the change: its leaf, whole, of items as large as `item`.
-    pub(super) fn leaf_bytes(item: usize) -> usize {
-        17 * (item + 16)
-    }
-}
-
-/// Counts what may have been written since the last sync.
-///
-/// sled gives a segment free for reuse once the pages that lived in it were rewritten and *flushed*, not synced, one to
-/// two segments later. If more than a segment were written between two syncs, a power cut could keep the new content of
-/// a reused segment and drop the rewritten pages: acknowledged data would be gone. And recovery looks for the torn end of
-/// the log in the last segments only. So the store syncs in between whenever half a segment may have been written.
-#[derive(Debug, Default)]
-pub(super) struct Unsynced {
-    bytes: usize,
-}
-
-impl Unsynced {
-    /// Counts one change of `length` bytes in a tree whose items are as large as `item`.
-    pub(super) fn add(&mut self, length: usize, item: usize) {
-        self.bytes += length + Sizes::leaf_bytes(item);
+    /// What one change of `length` bytes can make sled write, in a tree whose items are as large as `item`: the change,
+    /// and its leaf, whole.
+    pub(super) fn change(length: usize, item: usize) -> usize {
+        length + 17 * (item.max(length) + 16)
     }
 
-    /// Counts `changes` of neighbouring keys: a leaf is written whole once in ten changes, and two leaves are met.
-    pub(super) fn add_run(&mut self, changes: usize, length: usize, item: usize) {
-        self.bytes += length + (2 + changes / 10) * Sizes::leaf_bytes(item);
-    }
-
-    /// Whether to sync before anything more is written.
-    pub(super) fn is_full(&self, sizes: Sizes) -> bool {
-        self.bytes > sizes.unsynced
-    }
-
-    /// Whether so much is unsynced that work which can wait should wait for the next sync.
-    pub(super) fn is_crowded(&self, sizes: Sizes) -> bool {
-        self.bytes > sizes.unsynced / 2
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.bytes = 0;
+    /// The same for each of many changes to neighbouring keys, where a leaf is written whole once in ten changes. The
+    /// first of them may meet two leaves: it counts as two of [`Sizes::change`].
+    pub(super) fn one_of_a_run(length: usize) -> usize {
+        3 * (length + 16)
     }
 }

@@ -140,6 +140,11 @@ impl State {
         self.logs.get(&log).filter(|state| state.is_alive)
     }
 
+    /// About what the logs take on disk at least.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.logs.values().map(|log| log.stats.bytes + 8 * log.stats.entries + 128).sum()
+    }
+
     /// Applies one operation of commit `commit`; `cut` is for a trim that reaches into the history.
     pub(super) fn apply(&mut self, commit: CommitNo, op: Op, cut: Option<Cut>) -> Result<(), StoreError> {
         let log = match op {

@@ -1,31 +1,49 @@
 //! Values of any size in sled: what is too large for one item continues in a second tree.
 //!
-//! Knows keys and bodies as bytes. A stored value is sealed; its body is the number of further pieces and the first
-//! piece. Piece `n` has the key of the value and `n` as four bytes behind it, which no two values share, whatever their
+//! Knows keys and bodies as bytes; each key ends with [`KEY`], and what ends otherwise is not seen. A stored value is sealed; its body is the number of further pieces and the first
+//! piece. Piece `n` has the key of the value, `n` as four bytes and [`KEY`] behind it, which no two values share, whatever their
 //! keys are. Invariant: an item is never larger than [`Sizes`] allows. Pieces are written before the value that needs
 //! them and removed after it, so that a prefix of the writes never shows a value with missing pieces, but for a value
 //! that replaces another of several pieces: whoever writes such a one must be able to write it again after a crash.
 
+use std::ops::RangeBounds;
+
 use bytes::Bytes;
 
-use super::sizes::{Sizes, Unsynced};
+use super::barrier::Barrier;
+use super::sizes::Sizes;
 use crate::StoreError;
 use crate::block::{self, Reader, put_varint};
+
+/// The last byte of every key.
+pub(super) const KEY: u8 = 0;
+
+/// The last byte of a key that is put beside another for a moment, by [`super::sweep`]. A crash may leave it there.
+pub(super) const BESIDE: u8 = 1;
 
 /// A tree of values and the tree of their further pieces.
 #[derive(Debug, Clone)]
 pub(super) struct Values {
-    pub(super) tree: sled::Tree,
+    tree: sled::Tree,
     pieces: sled::Tree,
     piece_bytes: usize,
 }
 
+/// What a range of sled gives.
+pub(super) type Item = Result<(sled::IVec, sled::IVec), sled::Error>;
+
 /// What writing needs at hand, kept so that a write allocates nothing but what sled keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scratch {
     sealed: Vec<u8>,
     pub(super) body: Vec<u8>,
-    pub(super) unsynced: Unsynced,
+    pub(super) barrier: Barrier,
+}
+
+impl Scratch {
+    pub(super) fn new(barrier: Barrier) -> Self {
+        Self { sealed: Vec::new(), body: Vec::new(), barrier }
+    }
 }
 
 impl Values {
@@ -34,11 +52,33 @@ impl Values {
         Ok(Self { tree: db.open_tree(name)?, pieces, piece_bytes: sizes.value - block::SEAL_BYTES - 10 })
     }
 
+    /// The values whose keys are in `range`, with those keys.
+    pub(super) fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(
+        &self,
+        range: R,
+    ) -> impl DoubleEndedIterator<Item = Item> + use<K, R> {
+        self.tree.range(range).filter(is_seen)
+    }
+
+    /// The values whose keys begin with `prefix`, with those keys.
+    pub(super) fn with_prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Item> + use<> {
+        self.tree.scan_prefix(prefix).filter(is_seen)
+    }
+
+    /// Both trees, for a sweep.
+    pub(super) fn trees(&self) -> [&sled::Tree; 2] {
+        [&self.tree, &self.pieces]
+    }
+
     /// Writes `scratch.body` under `key`; the items in this tree are as large as `item`. Returns the bytes written.
     pub(super) fn put(&self, key: &[u8], item: usize, scratch: &mut Scratch) -> Result<usize, StoreError> {
         let first = scratch.body.len().min(self.piece_bytes);
         let further = (scratch.body.len() - first).div_ceil(self.piece_bytes);
+        if further > 0 {
+            scratch.barrier.room_for(2 * Sizes::change(self.piece_bytes, self.piece_bytes))?;
+        }
         for (index, piece) in scratch.body[first..].chunks(self.piece_bytes).enumerate() {
+            scratch.barrier.room_for(Sizes::one_of_a_run(self.piece_bytes))?;
             block::begin(&mut scratch.sealed);
             scratch.sealed.extend_from_slice(piece);
             block::seal(&mut scratch.sealed);
@@ -48,30 +88,34 @@ impl Values {
         put_varint(&mut scratch.sealed, further as u64);
         scratch.sealed.extend_from_slice(&scratch.body[..first]);
         block::seal(&mut scratch.sealed);
-        let old = self.tree.insert(key, scratch.sealed.as_slice())?;
-        if let Some(old) = old {
-            self.remove_pieces(key, further as u64, old)?;
+        scratch.barrier.room_for(Sizes::change(key.len() + scratch.sealed.len(), item))?;
+        if let Some(old) = self.tree.insert(key, scratch.sealed.as_slice())? {
+            self.remove_pieces(key, further as u64, old, scratch)?;
         }
-        if further > 0 {
-            scratch.unsynced.add_run(further, scratch.body.len(), self.piece_bytes);
-        }
-        let length = key.len() + scratch.sealed.len();
-        scratch.unsynced.add(length, item.max(length));
         Ok(key.len() + scratch.body.len())
     }
 
     /// Removes the value of `key`, if there is one.
     pub(super) fn remove(&self, key: &[u8], item: usize, scratch: &mut Scratch) -> Result<(), StoreError> {
+        // A leaf that has become small is merged with its neighbour.
+        scratch.barrier.room_for(2 * Sizes::change(key.len(), item))?;
         if let Some(old) = self.tree.remove(key)? {
-            scratch.unsynced.add(key.len(), item);
-            self.remove_pieces(key, 0, old)?;
+            self.remove_pieces(key, 0, old, scratch)?;
         }
         Ok(())
     }
 
-    fn remove_pieces(&self, key: &[u8], from: u64, old: sled::IVec) -> Result<(), StoreError> {
+    fn remove_pieces(
+        &self,
+        key: &[u8],
+        from: u64,
+        old: sled::IVec,
+        scratch: &mut Scratch,
+    ) -> Result<(), StoreError> {
         let further = Reader::new(block::open(&block::shared(old))?).varint()?;
         for index in from..further {
+            // Leaves that shrink are merged, which writes them once more.
+            scratch.barrier.room_for(2 * Sizes::one_of_a_run(self.piece_bytes))?;
             self.pieces.remove(piece_key(key, index as u32))?;
         }
         Ok(())
@@ -100,6 +144,10 @@ impl Values {
     }
 }
 
+fn is_seen(item: &Item) -> bool {
+    item.as_ref().map_or(true, |(key, _)| key.last() == Some(&KEY))
+}
+
 fn piece_key(key: &[u8], index: u32) -> Vec<u8> {
-    [key, &index.to_be_bytes()].concat()
+    [key, &index.to_be_bytes(), &[KEY]].concat()
 }
