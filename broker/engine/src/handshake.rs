@@ -19,6 +19,9 @@ use katydid_mqtt::{
 };
 use std::sync::Arc;
 
+/// No CONNACK is longer, but for the client identifier in it.
+const CONNACK_BYTES: usize = 64;
+
 /// What a CONNECT asked for, while its password is being checked.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -163,6 +166,12 @@ impl Engine {
 
     /// Lets a client in: takes over or makes its session, answers, and sends what waits.
     fn enter(&mut self, slot: u32, request: Request) {
+        let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
+        if !self.takes_connack(slot, &request, expiry_secs) {
+            self.links.counters.connects_refused += 1;
+            self.links.counters.dropped_too_large += 1;
+            return self.links.close(slot, true);
+        }
         let key = Key { account: request.account.clone(), client_id: request.client_id.clone() };
         let mut known = self.sessions.find(&key);
         if let Some(index) = known {
@@ -178,7 +187,6 @@ impl Engine {
             self.links.counters.refused_sessions += 1;
             return self.refuse_connect(slot, ReasonCode::QuotaExceeded);
         }
-        let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
         let asked = if Mutant::IgnoredWindow.is_on() { u16::MAX } else { request.receive_maximum };
         let window = asked.min(self.settings.limits.inflight);
         let index = known.unwrap_or_else(|| self.create_session(&request, window));
@@ -268,7 +276,14 @@ impl Engine {
         }
     }
 
-    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+    /// The CONNACK that lets a client in.
+    fn connack<'a>(
+        &mut self,
+        slot: u32,
+        request: &'a Request,
+        session_present: bool,
+        expiry_secs: u32,
+    ) -> ConnAck<'a> {
         let limits = &self.settings.limits;
         let listener = self.links.by_slot(slot).map_or(0, |link| usize::from(link.peer.listener));
         let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
@@ -284,8 +299,31 @@ impl Engine {
                 .then_some(server_secs),
             ..ConnAckProperties::default()
         };
-        let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
-        let Some(version) = self.links.by_slot(slot).map(|link| link.version) else { return };
+        ConnAck { session_present, reason: ReasonCode::Success, properties }
+    }
+
+    /// Whether a client takes its CONNACK, at least without the offer of topic aliases. All else in it binds the client,
+    /// so that there is no shorter one `[MQTT-3.1.2-24]`.
+    fn takes_connack(&mut self, slot: u32, request: &Request, expiry_secs: u32) -> bool {
+        let Some((version, limit)) = self.links.by_slot(slot).map(|link| (link.version, link.packet_bytes)) else {
+            return false;
+        };
+        if limit as usize >= CONNACK_BYTES + request.client_id.len() {
+            return true;
+        }
+        let mut connack = self.connack(slot, request, false, expiry_secs);
+        connack.properties.topic_alias_maximum = None;
+        let mut packet = Vec::new();
+        encode::connack(&mut packet, version, &connack).is_ok() && packet.len() <= limit as usize
+    }
+
+    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+        let mut connack = self.connack(slot, request, session_present, expiry_secs);
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let version = link.version;
+        if (link.packet_bytes as usize) < CONNACK_BYTES + request.client_id.len() {
+            connack.properties.topic_alias_maximum = None;
+        }
         self.links.send(slot, |out| {
             let _ = encode::connack(out, version, &connack);
         });

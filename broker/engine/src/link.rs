@@ -64,6 +64,8 @@ pub(crate) struct Link {
     pub(crate) is_resuming: bool,
     pub(crate) is_dirty: bool,
     pub(crate) is_paused: bool,
+    /// It is disconnected when the tick ends.
+    pub(crate) is_doomed: bool,
     /// Something waits until the ring has been written.
     pub(crate) is_behind: bool,
     /// Publishes that may still be read in this second, and when the second ends.
@@ -118,8 +120,8 @@ pub(crate) struct Links {
     /// Closes, pauses and resumes, to be handed out after what was written before them.
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) counters: Counters,
-    /// Connections to be disconnected with 0x97 at the end of the tick.
-    pub(crate) overflowing: Vec<u32>,
+    /// Connections to be disconnected at the end of the tick.
+    pub(crate) doomed: Vec<(ConnId, ReasonCode)>,
 }
 
 impl Links {
@@ -130,7 +132,7 @@ impl Links {
             dirty: VecDeque::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
-            overflowing: Vec::new(),
+            doomed: Vec::new(),
         }
     }
 
@@ -160,6 +162,7 @@ impl Links {
             is_resuming: false,
             is_dirty: false,
             is_paused: false,
+            is_doomed: false,
             is_behind: false,
             rate_left: 0,
             rate_until_ms: 0,
@@ -197,13 +200,27 @@ impl Links {
         self.table.iter().enumerate().filter(|(_, link)| link.is_some()).map(|(slot, _)| slot as u32)
     }
 
-    /// Appends one encoded packet to a link's ring.
+    /// Appends one encoded packet to a link's ring. A client that does not take a packet of that length is not sent it
+    /// `[MQTT-3.1.2-24]`, and since it waits for it, it is closed.
     pub(crate) fn send(&mut self, slot: u32, encode: impl FnOnce(&mut Vec<u8>)) {
         let Some(link) = self.table.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         if matches!(link.phase, Phase::Closing) {
             return;
         }
-        link.ring.append_with(&mut self.pool, 64, encode);
+        let limit = link.packet_bytes as usize;
+        let mut fits = true;
+        link.ring.append_with(&mut self.pool, 64, |out| {
+            let start = out.len();
+            encode(out);
+            fits = out.len() - start <= limit;
+            if !fits {
+                out.truncate(start);
+            }
+        });
+        if !fits {
+            self.counters.dropped_too_large += 1;
+            return self.doom(slot, ReasonCode::PacketTooLarge);
+        }
         self.counters.packets_sent += 1;
         self.mark_dirty(slot);
     }
@@ -248,10 +265,12 @@ impl Links {
         });
     }
 
-    /// A session's queue is full, and the policy says that its connection goes.
-    pub(crate) fn overflow(&mut self, slot: u32) {
-        if !self.overflowing.contains(&slot) {
-            self.overflowing.push(slot);
+    /// Has a connection disconnected for a reason when the tick ends.
+    pub(crate) fn doom(&mut self, slot: u32, reason: ReasonCode) {
+        if let Some(link) = self.table.get_mut(slot as usize).and_then(Option::as_deref_mut)
+            && !std::mem::replace(&mut link.is_doomed, true)
+        {
+            self.doomed.push((link.conn, reason));
         }
     }
 

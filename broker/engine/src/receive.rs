@@ -26,7 +26,6 @@ impl Engine {
     pub(crate) fn take_packets(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_conn(conn) else { return bytes.len() };
-        link.last_received_ms = now_ms;
         let listener = usize::from(link.peer.listener);
         let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
         let packet_bytes = self.settings.limits.packet_bytes.min(listener_bytes);
@@ -57,6 +56,8 @@ impl Engine {
                     return used;
                 }
                 Ok(Some(frame)) => {
+                    // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
+                    link.last_received_ms = now_ms;
                     used += frame.len;
                     self.links.counters.packets_received += 1;
                     match self.on_frame(conn, frame) {

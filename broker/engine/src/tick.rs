@@ -194,8 +194,10 @@ impl Engine {
             let Some(index) = self.sessions.pop_ready() else { break };
             self.pump_session(index);
         }
-        for slot in std::mem::take(&mut self.links.overflowing) {
-            self.disconnect(slot, ReasonCode::QuotaExceeded);
+        for (conn, reason) in std::mem::take(&mut self.links.doomed) {
+            if self.links.by_conn(conn).is_some() {
+                self.disconnect(conn.slot, reason);
+            }
         }
         if let Some(commit) = self.journal.take_commit() {
             self.links.counters.commits += 1;
