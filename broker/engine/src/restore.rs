@@ -110,13 +110,14 @@ impl Engine {
         let queue = logs
             .get(&persist::queue_log(id))
             .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
-        // A session that was connected when the broker stopped has its whole expiry before it.
+        // Nobody knows when a session that was connected at a crash lost its connection: its whole expiry is before it,
+        // so that none ends early. One that was away goes on from when it went away.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
             (0, secs) => Some(u64::from(secs) * 1000),
             (ends_at, _) => Some(ends_at.saturating_sub(self.now.unix_ms)),
         };
-        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms.max(1));
+        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
         self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
         let index = self.sessions.insert(Session {
