@@ -81,6 +81,8 @@ pub struct Engine {
 
     links: link::Links,
     sessions: session::Sessions,
+    /// Connections whose CONNECT waits for the disk.
+    entering_keys: HashMap<session::Key, ConnId, FixedState>,
     timers: timers::Timers,
     journal: journal::Journal,
     outputs: VecDeque<Output>,
@@ -141,6 +143,7 @@ impl Engine {
             is_going_down: false,
             links: link::Links::new(),
             sessions: session::Sessions::default(),
+            entering_keys: HashMap::default(),
             timers: timers::Timers::default(),
             outputs: VecDeque::new(),
             warnings: Vec::new(),

@@ -28,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) enum Phase {
     /// Waits for CONNECT.
     Greeting,
-    /// CONNECT is here, its password is being checked.
+    /// CONNECT is here; its password is being checked, or what it ended is being taken off the disk.
     Verifying(Box<crate::handshake::Request>),
     /// Connected; the session's index.
     Open(u32),

@@ -67,6 +67,12 @@ impl Engine {
         }
         self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
+        for (_, key, value) in of(persist::WILLS) {
+            let index = persist::split_session_key(key).and_then(|(id, _)| known.get(&id));
+            if let (Some(index), Some((will, at_unix_ms))) = (index, persist::read_will(value)) {
+                self.restore_will(*index, will, at_unix_ms);
+            }
+        }
         for (id, index) in known {
             if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
                 queue.sent_below = *below;
@@ -169,6 +175,7 @@ impl Engine {
             persist::OUTBOUND,
             persist::SENT,
             persist::ARRIVED,
+            persist::WILLS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {

@@ -109,6 +109,7 @@ impl Engine {
             }
             Waiter::Page(index, session, from) => self.fetch_queue(index, session, from),
             Waiter::Marked(mark, shards) => self.tell_marked(mark, shards),
+            Waiter::Enter(conn) => self.enter_again(conn),
             Waiter::Complete(conn, packet_id, reason) => self.send_pubcomp(conn, packet_id, reason),
         }
     }
@@ -303,7 +304,7 @@ impl Engine {
             self.disconnect(slot, ReasonCode::ServerShuttingDown);
         }
         for index in self.sessions.indices() {
-            self.fire_will(index);
+            self.settle_will(index);
             self.keep_in_flight(index);
             self.save_positions(index);
         }
