@@ -4,7 +4,7 @@ use crate::{
     Engine,
     io::{ConnId, Input, Output},
     journal::Waiter,
-    link::{OwnAliases, Phase},
+    link::{OwnAliases, Pause, Phase},
     mutant::Mutant,
     persist,
     session::{Key, Session},
@@ -80,7 +80,7 @@ impl Engine {
             (Some(hash), Some(password)) => {
                 let Some(link) = self.links.by_conn(conn) else { return };
                 link.phase = Phase::Verifying(Box::new(request));
-                self.links.pause(conn.slot);
+                self.links.pause(conn.slot, Pause::Entering);
                 self.outputs.push_back(Output::Verify { conn, hash, password: password.0.to_vec() });
             }
             // A registered name needs its password; other names and none are anonymous, where that is allowed.
@@ -241,7 +241,7 @@ impl Engine {
         }
         link.phase = Phase::Verifying(Box::new(request.clone()));
         self.entering_keys.insert(key.clone(), conn);
-        self.links.pause(slot);
+        self.links.pause(slot, Pause::Entering);
         true
     }
 
@@ -272,7 +272,7 @@ impl Engine {
             link.phase = phase;
             return None;
         };
-        self.links.resume(conn.slot);
+        self.links.resume(conn.slot, Pause::Entering);
         Some(request)
     }
 

@@ -36,6 +36,22 @@ pub(crate) enum Phase {
     Closing,
 }
 
+/// Why a connection is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Pause {
+    /// Its CONNECT waits for a password check or the disk.
+    Entering = 1,
+    /// It has used up its publish rate for this second.
+    Rate = 2,
+    /// Too much waits for the disk, on the whole shard.
+    Congestion = 4,
+    /// It is owed too many acknowledgements.
+    Owed = 8,
+    /// Its SUBSCRIBE or UNSUBSCRIBE waits for the one before.
+    Subscribing = 16,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -63,7 +79,8 @@ pub(crate) struct Link {
     /// What was in flight before waits until it is on disk; deliveries wait behind it.
     pub(crate) is_resuming: bool,
     pub(crate) is_dirty: bool,
-    pub(crate) is_paused: bool,
+    /// Why it is not read, a bit for each [`Pause`]; read when there is no reason.
+    pub(crate) paused: u8,
     /// It is disconnected when the tick ends.
     pub(crate) is_doomed: bool,
     /// Something waits until the ring has been written.
@@ -105,6 +122,11 @@ impl OwnAliases {
 }
 
 impl Link {
+    /// Whether it is not read for a reason.
+    pub(crate) fn is_paused_for(&self, reason: Pause) -> bool {
+        self.paused & reason as u8 != 0
+    }
+
     /// Whether deliveries may be written; who finds that they may not is woken when they may.
     pub(crate) fn is_open(&self) -> bool {
         self.subscribing == 0 && !self.is_resuming
@@ -161,7 +183,7 @@ impl Links {
             subscribing: 0,
             is_resuming: false,
             is_dirty: false,
-            is_paused: false,
+            paused: 0,
             is_doomed: false,
             is_behind: false,
             rate_left: 0,
@@ -301,25 +323,28 @@ impl Links {
         None
     }
 
-    /// Stops reading from a link.
-    pub(crate) fn pause(&mut self, slot: u32) {
-        if let Some(link) = self.by_slot(slot)
-            && !link.is_paused
-        {
-            link.is_paused = true;
+    /// Stops reading from a link, for one reason more.
+    pub(crate) fn pause(&mut self, slot: u32, reason: Pause) {
+        if let Some(link) = self.by_slot(slot) {
+            let was_read = link.paused == 0;
+            link.paused |= reason as u8;
             let conn = link.conn;
-            self.outputs.push_back(Output::Pause { conn });
+            if was_read {
+                self.outputs.push_back(Output::Pause { conn });
+            }
         }
     }
 
-    /// Reads from a link again.
-    pub(crate) fn resume(&mut self, slot: u32) {
+    /// A reason is over: reads from the link again if it was the last.
+    pub(crate) fn resume(&mut self, slot: u32, reason: Pause) {
         if let Some(link) = self.by_slot(slot)
-            && link.is_paused
+            && link.paused & reason as u8 != 0
         {
-            link.is_paused = false;
+            link.paused &= !(reason as u8);
             let conn = link.conn;
-            self.outputs.push_back(Output::Resume { conn });
+            if link.paused == 0 {
+                self.outputs.push_back(Output::Resume { conn });
+            }
         }
     }
 

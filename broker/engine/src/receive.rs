@@ -2,7 +2,13 @@
 //! about. What breaks the format or the protocol ends the connection with the reason that answers it
 //! `[MQTT-4.13.1-1]`.
 
-use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist};
+use crate::{
+    Engine,
+    io::ConnId,
+    journal::Waiter,
+    link::{Pause, Phase},
+    persist,
+};
 use katydid_mqtt::{
     decode::{self, DecodeError, ErrorKind, Frame, Refusal},
     encode,
@@ -37,7 +43,7 @@ impl Engine {
                 Phase::Verifying(_) => return used,
                 Phase::Greeting | Phase::Open(_) => {}
             }
-            if link.is_paused {
+            if link.paused != 0 {
                 return used;
             }
             let is_greeting = matches!(link.phase, Phase::Greeting);
@@ -52,7 +58,7 @@ impl Engine {
                 Ok(None) => return used,
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
                 Ok(Some(frame)) if link.subscribing > 0 && is_subscription(frame.packet_type) => {
-                    self.links.pause(conn.slot);
+                    self.links.pause(conn.slot, Pause::Subscribing);
                     return used;
                 }
                 Ok(Some(frame)) => {

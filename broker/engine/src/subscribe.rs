@@ -7,6 +7,7 @@ use crate::{
     deliver::Grant,
     io::{ConnId, ShardId},
     journal::Waiter,
+    link::Pause,
     message::Shared,
     plain::{Subscriber, wants_retained},
     receive::Fault,
@@ -353,7 +354,7 @@ impl Engine {
                 encode::suback(out, version, &packet)
             };
         });
-        self.links.resume(slot);
+        self.links.resume(slot, Pause::Subscribing);
         if let Some(index) = phase_index {
             self.sessions.mark_ready(index);
         }
