@@ -308,6 +308,7 @@ impl Engine {
             is_on_disk: false,
             has_moved: false,
             is_listed: false,
+            subscribing: 0,
             held: 0,
         })
     }

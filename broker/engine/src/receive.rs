@@ -57,13 +57,16 @@ impl Engine {
                 Err(error) => Err(error.into()),
                 Ok(None) => return used,
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
-                Ok(Some(frame)) if link.subscribing > 0 && is_subscription(frame.packet_type) => {
+                // One of an earlier connection counts too: its effect may be on the way.
+                Ok(Some(frame)) if is_subscription(frame.packet_type) && self.is_subscribing(conn) => {
                     self.links.pause(conn.slot, Pause::Subscribing);
                     return used;
                 }
                 Ok(Some(frame)) => {
                     // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
-                    link.last_received_ms = now_ms;
+                    if let Some(link) = self.links.by_conn(conn) {
+                        link.last_received_ms = now_ms;
+                    }
                     used += frame.len;
                     self.links.counters.packets_received += 1;
                     match self.on_frame(conn, frame) {

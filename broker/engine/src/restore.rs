@@ -151,6 +151,7 @@ impl Engine {
             is_on_disk: true,
             has_moved: false,
             is_listed: false,
+            subscribing: 0,
             held: 0,
         });
         if ends_at_ms != 0 {

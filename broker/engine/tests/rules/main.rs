@@ -4,3 +4,4 @@
 
 mod entering;
 mod rig;
+mod subscribing;
