@@ -19,6 +19,7 @@ use crate::{
 };
 use bytes::Bytes;
 use katydid_mqtt::packet::{PacketId, QoS, Version};
+use katydid_mqtt::reason::ReasonCode;
 use katydid_mqtt::session::{InFlight, Resend};
 
 /// What a subscription, or several merged, grant to one delivery.
@@ -301,7 +302,7 @@ impl Delivering<'_> {
             self.links.counters.dropped_queue_full += 1;
             self.links.counters.publishes_dropped += 1;
             if let (QueuePolicy::Disconnect, Some(slot)) = (limits.queue_policy, link) {
-                self.links.overflow(slot);
+                self.links.doom(slot, ReasonCode::QuotaExceeded);
                 return;
             }
             if !queue.drop_oldest() {

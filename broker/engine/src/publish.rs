@@ -6,6 +6,7 @@ use crate::{
     crossing::Crossing,
     crossing::{Mark, Reply},
     io::{ConnId, Output, ShardMessage},
+    link::Pause,
     message::Message,
     receive::Fault,
     session::Arriving,
@@ -110,7 +111,7 @@ impl Engine {
             session.arriving.push(Arriving { packet_id, first: token, again: None });
         }
         if link.acks.len() > usize::from(self.settings.limits.receive_maximum) * OWED_MAX {
-            self.links.pause(conn.slot);
+            self.links.pause(conn.slot, Pause::Owed);
         }
         Ok(Some(Registered(Some(token))))
     }
@@ -147,7 +148,7 @@ impl Engine {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_conn(conn) else { return };
         if is_congested {
-            self.links.pause(conn.slot);
+            self.links.pause(conn.slot, Pause::Congestion);
             self.congested.push(conn);
             return;
         }
@@ -164,7 +165,7 @@ impl Engine {
                 self.timers.set(until_ms, Timer::Link(conn.slot));
             }
             self.links.counters.paused_rate += 1;
-            self.links.pause(conn.slot);
+            self.links.pause(conn.slot, Pause::Rate);
         }
     }
 
@@ -212,8 +213,9 @@ impl Engine {
             let crate::link::Phase::Open(index) = link.phase else { return };
             let Some(ack) = link.acks.pop_ready() else { return };
             let (version, is_informed) = (link.version, link.problem_information);
-            if link.is_paused && link.acks.len() < usize::from(self.settings.limits.receive_maximum) {
-                self.links.resume(conn.slot);
+            let owes_few = link.acks.len() < usize::from(self.settings.limits.receive_maximum);
+            if owes_few && link.is_paused_for(Pause::Owed) {
+                self.links.resume(conn.slot, Pause::Owed);
             }
             let reason = match (version, ack.outcome.reason) {
                 (Version::V4, _) => ReasonCode::Success,

@@ -2,7 +2,13 @@
 //! about. What breaks the format or the protocol ends the connection with the reason that answers it
 //! `[MQTT-4.13.1-1]`.
 
-use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist};
+use crate::{
+    Engine,
+    io::ConnId,
+    journal::Waiter,
+    link::{Pause, Phase},
+    persist,
+};
 use katydid_mqtt::{
     decode::{self, DecodeError, ErrorKind, Frame, Refusal},
     encode,
@@ -26,7 +32,6 @@ impl Engine {
     pub(crate) fn take_packets(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_conn(conn) else { return bytes.len() };
-        link.last_received_ms = now_ms;
         let listener = usize::from(link.peer.listener);
         let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
         let packet_bytes = self.settings.limits.packet_bytes.min(listener_bytes);
@@ -38,7 +43,7 @@ impl Engine {
                 Phase::Verifying(_) => return used,
                 Phase::Greeting | Phase::Open(_) => {}
             }
-            if link.is_paused {
+            if link.paused != 0 {
                 return used;
             }
             let is_greeting = matches!(link.phase, Phase::Greeting);
@@ -52,11 +57,16 @@ impl Engine {
                 Err(error) => Err(error.into()),
                 Ok(None) => return used,
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
-                Ok(Some(frame)) if link.subscribing > 0 && is_subscription(frame.packet_type) => {
-                    self.links.pause(conn.slot);
+                // One of an earlier connection counts too: its effect may be on the way.
+                Ok(Some(frame)) if is_subscription(frame.packet_type) && self.is_subscribing(conn) => {
+                    self.links.pause(conn.slot, Pause::Subscribing);
                     return used;
                 }
                 Ok(Some(frame)) => {
+                    // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
+                    if let Some(link) = self.links.by_conn(conn) {
+                        link.last_received_ms = now_ms;
+                    }
                     used += frame.len;
                     self.links.counters.packets_received += 1;
                     match self.on_frame(conn, frame) {

@@ -67,6 +67,12 @@ impl Engine {
         }
         self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
+        for (_, key, value) in of(persist::WILLS) {
+            let index = persist::split_session_key(key).and_then(|(id, _)| known.get(&id));
+            if let (Some(index), Some((will, at_unix_ms))) = (index, persist::read_will(value)) {
+                self.restore_will(*index, will, at_unix_ms);
+            }
+        }
         for (id, index) in known {
             if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
                 queue.sent_below = *below;
@@ -110,13 +116,14 @@ impl Engine {
         let queue = logs
             .get(&persist::queue_log(id))
             .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
-        // A session that was connected when the broker stopped has its whole expiry before it.
+        // Nobody knows when a session that was connected at a crash lost its connection: its whole expiry is before it,
+        // so that none ends early. One that was away goes on from when it went away.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
             (0, secs) => Some(u64::from(secs) * 1000),
             (ends_at, _) => Some(ends_at.saturating_sub(self.now.unix_ms)),
         };
-        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms.max(1));
+        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
         self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
         let index = self.sessions.insert(Session {
@@ -144,6 +151,7 @@ impl Engine {
             is_on_disk: true,
             has_moved: false,
             is_listed: false,
+            subscribing: 0,
             held: 0,
         });
         if ends_at_ms != 0 {
@@ -168,6 +176,7 @@ impl Engine {
             persist::OUTBOUND,
             persist::SENT,
             persist::ARRIVED,
+            persist::WILLS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {

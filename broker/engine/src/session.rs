@@ -129,6 +129,8 @@ pub(crate) struct Session {
     pub(crate) has_moved: bool,
     /// Whether its positions are to be written soon.
     pub(crate) is_listed: bool,
+    /// SUBSCRIBE and UNSUBSCRIBE packets, of this connection and of earlier ones, that are not done; the next one waits.
+    pub(crate) subscribing: u32,
     /// QoS 2 messages to this connection that wait until their identifiers are on disk.
     pub(crate) held: u32,
 }

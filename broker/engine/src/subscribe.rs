@@ -7,6 +7,7 @@ use crate::{
     deliver::Grant,
     io::{ConnId, ShardId},
     journal::Waiter,
+    link::Pause,
     message::Shared,
     plain::{Subscriber, wants_retained},
     receive::Fault,
@@ -17,7 +18,8 @@ use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
     encode,
     packet::{
-        PacketId, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties, Version,
+        PacketId, QoS, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties,
+        Version,
     },
     reason::ReasonCode,
     topic::{Filter, TopicFilter},
@@ -28,6 +30,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Pending {
     conn: ConnId,
+    /// The session's index and identifier.
+    session: (u32, u64),
     packet_id: PacketId,
     codes: Vec<u8>,
     /// Filters that have not been answered.
@@ -70,7 +74,7 @@ impl Engine {
             return Err(Fault(ReasonCode::ProtocolError, "No Local on a shared subscription [MQTT-3.8.3-4]"));
         }
         let replay = replay_property(packet.user_properties);
-        let pending = self.open_pending(conn, packet.packet_id, false);
+        let pending = self.open_pending(conn, index, packet.packet_id, false);
         for (written, options) in packet.filters {
             if let Some(entry) = self.subscribing.get_mut(pending as usize) {
                 entry.remaining += 1;
@@ -99,12 +103,34 @@ impl Engine {
     }
 
     /// Opens a pending answer: it counts one for the packet itself, and one for each filter to come.
-    fn open_pending(&mut self, conn: ConnId, packet_id: PacketId, is_unsubscribe: bool) -> u64 {
+    fn open_pending(&mut self, conn: ConnId, index: u32, packet_id: PacketId, is_unsubscribe: bool) -> u64 {
         if let Some(link) = self.links.by_conn(conn) {
             link.subscribing += 1;
         }
-        self.subscribing.insert(Pending { conn, packet_id, codes: Vec::new(), remaining: 1, is_unsubscribe })
-            as u64
+        let mut session = (index, 0);
+        if let Some(subscriber) = self.sessions.by_index(index) {
+            subscriber.subscribing += 1;
+            session.1 = subscriber.id;
+        }
+        let codes = Vec::new();
+        let pending = Pending { conn, session, packet_id, codes, remaining: 1, is_unsubscribe };
+        self.subscribing.insert(pending) as u64
+    }
+
+    /// Whether a SUBSCRIBE or UNSUBSCRIBE of a connection's session is not done.
+    pub(crate) fn is_subscribing(&mut self, conn: ConnId) -> bool {
+        let phase = self.links.by_conn(conn).map(|link| &link.phase);
+        let Some(crate::link::Phase::Open(index)) = phase else { return false };
+        self.sessions.peek(*index).is_some_and(|session| session.subscribing > 0)
+    }
+
+    /// One is done: the connection that the session has now may go on.
+    fn done_subscribing(&mut self, (index, id): (u32, u64)) {
+        let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) else { return };
+        session.subscribing -= 1;
+        if let (0, Some(slot)) = (session.subscribing, session.link) {
+            self.links.resume(slot, Pause::Subscribing);
+        }
     }
 
     /// Starts one subscription: it is answered through the pending packet, or refused with a reason.
@@ -310,12 +336,11 @@ impl Engine {
         if entry.remaining > 0 {
             return;
         }
-        let conn = entry.conn;
-        let index = self.links.by_conn(conn).and_then(|link| match link.phase {
-            crate::link::Phase::Open(index) => Some(index),
-            _ => None,
-        });
-        if let Some(index) = index {
+        // What was refused changed nothing; granted QoS and a taken out subscription did.
+        let has_changed = entry.codes.iter().any(|code| *code <= QoS::ExactlyOnce as u8);
+        let (index, id) = entry.session;
+        let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
+        if lives && has_changed {
             self.save_session(index);
             let is_kept = self.sessions.peek(index).is_some_and(Session::is_persistent);
             if is_kept && self.journal.wait(Waiter::Subscribe(pending)) {
@@ -328,6 +353,7 @@ impl Engine {
     /// Sends SUBACK or UNSUBACK, and lets deliveries go on.
     pub(crate) fn answer_subscribe(&mut self, pending: u64) {
         let Some(entry) = self.subscribing.try_remove(pending as usize) else { return };
+        self.done_subscribing(entry.session);
         let Some(link) = self.links.by_conn(entry.conn) else { return };
         link.subscribing -= 1;
         let version = link.version;
@@ -353,7 +379,6 @@ impl Engine {
                 encode::suback(out, version, &packet)
             };
         });
-        self.links.resume(slot);
         if let Some(index) = phase_index {
             self.sessions.mark_ready(index);
         }
@@ -365,7 +390,7 @@ impl Engine {
         index: u32,
         packet: &Unsubscribe<'_>,
     ) -> Result<(), Fault> {
-        let pending = self.open_pending(conn, packet.packet_id, true);
+        let pending = self.open_pending(conn, index, packet.packet_id, true);
         for written in packet.filters {
             let code = match topic::split_replay(written) {
                 Ok((_, filter)) if Filter::parse(filter).is_err() => ReasonCode::TopicFilterInvalid,
