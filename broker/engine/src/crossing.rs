@@ -1,4 +1,4 @@
-//! What shards say to each other, and where a topic or a room is at home.
+//! What shards say to each other, and where a topic or a place is at home.
 
 use crate::{acks::AckToken, acks::Outcome, io::ShardId, message::Shared};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) struct Mark {
     pub(crate) packet_id: u16,
 }
 
-/// Where a subscription to a room starts, as its home understands it.
+/// Where a subscription to a place starts, as its home understands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     /// At the last entries, this many.
@@ -33,7 +33,7 @@ pub(crate) enum Start {
 /// A message between shards.
 #[derive(Debug)]
 pub(crate) enum Crossing {
-    /// To the home of a topic or a room: publish this.
+    /// To the home of a topic or a place: publish this.
     Publish { message: Shared, reply: Option<AckToken>, mark: Option<Mark> },
     /// To the shard of a publisher: how it ended.
     Published { token: AckToken, outcome: Outcome },
@@ -49,23 +49,23 @@ pub(crate) enum Crossing {
     Watched { ticket: u64, retained: Vec<Shared> },
     /// To the same homes: no more.
     Unwatch { filter: Arc<str>, group: Option<Arc<str>> },
-    /// To a room's home: this shard has a member who starts there.
-    Enter { room: Arc<str>, start: Start, ticket: u64 },
+    /// To a place's home: this shard has a member who starts there.
+    Enter { place: Arc<str>, start: Start, ticket: u64 },
     /// The answer: the member's first number, and the number that comes next.
     Entered { ticket: u64, log: u64, start: u64, next: u64 },
-    /// To a room's home: this shard has no member any more.
-    Leave { room: Arc<str> },
-    /// To the shards with members: new entries of a room, in order.
-    Entries { room: Arc<str>, entries: Arc<[Shared]> },
+    /// To a place's home: this shard has no member any more.
+    Leave { place: Arc<str> },
+    /// To the shards with members: new entries of a place, in order.
+    Entries { place: Arc<str>, entries: Arc<[Shared]> },
     /// To the shards with members: something said that is not kept.
-    Signal { room: Arc<str>, message: Shared },
-    /// To a room's home: entries from a number on, for a member who is behind.
-    Read { room: Arc<str>, from: u64, ticket: u64 },
+    Signal { place: Arc<str>, message: Shared },
+    /// To a place's home: entries from a number on, for a member who is behind.
+    Read { place: Arc<str>, from: u64, ticket: u64 },
     /// The answer; empty when there is nothing between `from` and `next`.
     Page { ticket: u64, entries: Vec<Shared>, next: u64 },
 }
 
-/// The home of a topic, a room or a client identifier among `shards`. Stable across restarts, so that what was stored
+/// The home of a topic, a place or a client identifier among `shards`. Stable across restarts, so that what was stored
 /// finds its shard again.
 pub(crate) fn home(name: &str, shards: usize) -> ShardId {
     // FNV-1a.

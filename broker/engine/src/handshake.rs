@@ -299,7 +299,7 @@ impl Engine {
             arriving: Vec::new(),
             subscriptions: Vec::new(),
             queue: None,
-            rooms: Vec::new(),
+            seats: Vec::new(),
             will: None,
             stamp: 0,
             merged: 0,

@@ -30,13 +30,13 @@ mod mutant;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 pub mod persist;
+mod place;
 mod plain;
 mod publish;
 mod queue;
 mod receive;
 mod restore;
 pub mod ring;
-mod room;
 mod route;
 mod session;
 pub mod settings;
@@ -101,16 +101,16 @@ pub struct Engine {
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
-    homes: HashMap<Arc<str>, Box<room::home::Home>, FixedState>,
+    homes: HashMap<Arc<str>, Box<place::home::Home>, FixedState>,
     dirty_homes: Vec<Arc<str>>,
     leases: VecDeque<(Arc<str>, u64)>,
-    fetches: Slab<room::home::Fetch>,
-    views: Slab<room::view::View>,
+    fetches: Slab<place::home::Fetch>,
+    views: Slab<place::view::View>,
     view_names: HashMap<Arc<str>, u32, FixedState>,
     dirty_views: Vec<u32>,
-    entering: Slab<room::Entering>,
+    entering: Slab<place::Entering>,
     /// Pages that were asked for.
-    reads: Slab<room::Reading>,
+    reads: Slab<place::Reading>,
 }
 
 /// A driver makes all engines on one thread and moves each to its own.

@@ -14,9 +14,9 @@ impl Engine {
         }
     }
 
-    /// What a filter means here.
-    pub(crate) fn classify_filter<'a>(&self, filter: &'a str) -> Filter<'a> {
-        if self.settings.rooms.enabled { topic::classify_filter(filter) } else { Filter::Plain }
+    /// What a filter means here to a user.
+    pub(crate) fn classify_filter<'a>(&self, filter: &'a str, me: Option<&str>) -> Filter<'a> {
+        if self.settings.rooms.enabled { topic::classify_filter(filter, me) } else { Filter::Plain }
     }
 
     /// Whether a client may publish to a topic now.
@@ -29,7 +29,8 @@ impl Engine {
         match self.classify(topic) {
             Topic::Plain if self.settings.access.permits(account, client_id, Action::Write, topic) => Ok(()),
             // The sender is true: the topic names its publisher.
-            Topic::Room(said) if account == Some(said.from) || Mutant::ForgedSender.is_on() => Ok(()),
+            Topic::Said(said) if account == Some(said.from) || Mutant::ForgedSender.is_on() => Ok(()),
+            Topic::Profile { user } if account == Some(user) => Ok(()),
             _ => Err(ReasonCode::NotAuthorized),
         }
     }
@@ -41,11 +42,11 @@ impl Engine {
         client_id: &str,
         filter: &str,
     ) -> Result<(), ReasonCode> {
-        match self.classify_filter(filter) {
+        match self.classify_filter(filter, account) {
             Filter::Plain if self.settings.access.permits(account, client_id, Action::Subscribe, filter) => {
                 Ok(())
             }
-            Filter::Room { .. } | Filter::EveryRoom { .. } => Ok(()),
+            Filter::Place { .. } | Filter::Every { .. } | Filter::Own { .. } | Filter::Users => Ok(()),
             _ => Err(ReasonCode::NotAuthorized),
         }
     }

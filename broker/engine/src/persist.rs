@@ -10,24 +10,25 @@ use crate::{
     will::Will,
 };
 use bytes::Bytes;
+use katydid_chat::topic::{self, Topic};
 use katydid_mqtt::packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use katydid_store::{Entry, LogId, Op, Space};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Session identifier to session record.
 pub const SESSIONS: Space = Space(1);
 /// Topic to retained message.
 pub const RETAINED: Space = Space(2);
-/// Room name to log and leased number.
-pub const ROOMS: Space = Space(3);
-/// Session identifier and room name to the number that the session gets next.
+/// Place to log and leased number.
+pub const PLACES: Space = Space(3);
+/// Session identifier and place to the number that the session gets next.
 pub const POSITIONS: Space = Space(4);
 /// Session identifier and packet identifier of an inbound QoS 2 message that is not released.
 pub const INBOUND: Space = Space(5);
 /// Session identifier and packet identifier to an outbound message in flight, or its release.
 pub const OUTBOUND: Space = Space(6);
 
-/// Session identifier and room name, or none for the session's queue, to the number below which every QoS 2 message has
+/// Session identifier and place, or none for the session's queue, to the number below which every QoS 2 message has
 /// been given a packet identifier: a restart gives it no other.
 pub const SENT: Space = Space(7);
 
@@ -38,7 +39,7 @@ pub const ARRIVED: Space = Space(8);
 /// Session identifier to a will that waits for its delay.
 pub const WILLS: Space = Space(9);
 
-/// Logs of rooms have the highest bit clear, queues of sessions have it set.
+/// Logs of places have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
 
 pub(crate) fn queue_log(session: u64) -> LogId {
@@ -122,37 +123,40 @@ pub(crate) fn delete_retained(topic: &str) -> Op {
     delete(RETAINED, topic.to_owned())
 }
 
-pub(crate) fn put_room(name: &str, log: LogId, leased: u64) -> Op {
-    put(ROOMS, name.to_owned(), [log.to_be_bytes(), leased.to_be_bytes()].concat())
+pub(crate) fn put_place(name: &str, log: LogId, leased: u64) -> Op {
+    put(PLACES, name.to_owned(), [log.to_be_bytes(), leased.to_be_bytes()].concat())
 }
 
-/// The log and the leased number of a room.
-pub(crate) fn read_room(value: &[u8]) -> Option<(LogId, u64)> {
+/// The log and the leased number of a place.
+pub(crate) fn read_place(value: &[u8]) -> Option<(LogId, u64)> {
     let mut reader = Reader(value);
     Some((reader.u64()?, reader.u64()?))
 }
 
-pub(crate) fn put_position(session: u64, room: &str, position: u64) -> Op {
-    put(POSITIONS, session_key(session, room.as_bytes()), position.to_be_bytes().to_vec())
+pub(crate) fn put_position(session: u64, place: &str, position: u64) -> Op {
+    put(POSITIONS, session_key(session, place.as_bytes()), position.to_be_bytes().to_vec())
 }
 
-pub(crate) fn delete_position(session: u64, room: &str) -> Op {
-    delete(POSITIONS, session_key(session, room.as_bytes()))
+pub(crate) fn delete_position(session: u64, place: &str) -> Op {
+    delete(POSITIONS, session_key(session, place.as_bytes()))
 }
 
-/// A QoS 2 message is sent: from the session's queue, or from a room.
+/// A QoS 2 message is sent: from the session's queue, or from a place.
 pub(crate) fn put_sent(session: u64, sent: &Sent) -> Option<Op> {
     let (place, seq) = match sent.origin {
         Origin::Queue(0) => return None,
-        Origin::Queue(seq) => ("", seq),
-        Origin::Room(_, seq) => (sent.message.topic().split('/').nth(1)?, seq),
+        Origin::Queue(seq) => (Cow::Borrowed(""), seq),
+        Origin::Place(_, seq) => match topic::classify(sent.message.topic()) {
+            Topic::Said(said) => (said.place(), seq),
+            _ => return None,
+        },
     };
     Some(put(SENT, session_key(session, place.as_bytes()), (seq + 1).to_be_bytes().to_vec()))
 }
 
-/// A session starts anew in a room, or leaves it; without a room, its queue goes.
-pub(crate) fn delete_sent(session: u64, room: &str) -> Op {
-    delete(SENT, session_key(session, room.as_bytes()))
+/// A session starts anew in a place, or leaves it; without a place, its queue goes.
+pub(crate) fn delete_sent(session: u64, place: &str) -> Op {
+    delete(SENT, session_key(session, place.as_bytes()))
 }
 
 pub(crate) fn put_inbound(mark: Mark) -> Op {
@@ -196,7 +200,7 @@ pub(crate) fn put_outbound_at(session: u64, packet_id: PacketId, qos: QoS, sent:
         push_ids(&mut value, sent.ids.as_slice());
         let (kind, log, seq) = match sent.origin {
             Origin::Queue(seq) => (0, 0, seq),
-            Origin::Room(log, seq) => (1, log, seq),
+            Origin::Place(log, seq) => (1, log, seq),
         };
         value.push(kind);
         value.extend_from_slice(&log.to_be_bytes());
@@ -221,7 +225,7 @@ pub(crate) fn read_outbound(value: &Bytes) -> Option<Option<(QoS, Sent)>> {
     let kind = reader.byte()?;
     let (log, seq) = (reader.u64()?, reader.u64()?);
     let message = Message::from_disk(&value.slice(value.len() - reader.0.len()..))?;
-    let origin = if kind == 0 { Origin::Queue(seq) } else { Origin::Room(log, seq) };
+    let origin = if kind == 0 { Origin::Queue(seq) } else { Origin::Place(log, seq) };
     Some(Some((qos_of(flags)?, Sent { message: Arc::new(message), retain: flags & 4 != 0, ids, origin })))
 }
 

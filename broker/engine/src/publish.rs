@@ -131,10 +131,10 @@ impl Engine {
         if let Err(reason) = self.permits_publish(session.account.as_deref(), &session.client_id, topic) {
             return Some(reason);
         }
-        // Number and time are the room's to give.
-        let is_room = matches!(self.classify(topic), Topic::Room(_));
+        // Number and time are the place's to give.
+        let is_said = matches!(self.classify(topic), Topic::Said(_));
         let forges = |(name, _): (&str, &str)| matches!(name, "seq" | "time");
-        (is_room && publish.properties.user_properties.iter().any(forges))
+        (is_said && publish.properties.user_properties.iter().any(forges))
             .then_some(ReasonCode::PayloadFormatInvalid)
     }
 

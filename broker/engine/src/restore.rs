@@ -1,4 +1,4 @@
-//! From what the store held to a running shard: rooms, retained messages, sessions with what waits for them.
+//! From what the store held to a running shard: places, retained messages, sessions with what waits for them.
 
 use crate::{
     Engine, Restored,
@@ -7,11 +7,11 @@ use crate::{
     journal::Waiter,
     mutant::Mutant,
     persist,
-    queue::{Queue, Queued},
-    room::{
+    place::{
         Cause,
         home::{Fetch, Home},
     },
+    queue::{Queue, Queued},
     session::{Origin, Resumed, Session},
     timers::Timer,
 };
@@ -32,8 +32,8 @@ impl Engine {
     pub(crate) fn restore(&mut self, restored: &Restored) {
         let logs: HashMap<LogId, LogStats> = restored.logs.iter().copied().collect();
         let of = |space| restored.records.iter().filter(move |(it, ..)| *it == space);
-        for (_, key, value) in of(persist::ROOMS) {
-            self.restore_room(key, value, &logs);
+        for (_, key, value) in of(persist::PLACES) {
+            self.restore_place(key, value, &logs);
         }
         for (_, _, value) in of(persist::RETAINED) {
             if let Some(message) = persist::read_retained(value)
@@ -81,8 +81,8 @@ impl Engine {
         }
     }
 
-    fn restore_room(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) {
-        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_room(value)) else {
+    fn restore_place(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) {
+        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_place(value)) else {
             return;
         };
         if home(name, self.shards) != self.shard {
@@ -92,9 +92,9 @@ impl Engine {
         let leased = if Mutant::NumberReused.is_on() { 1 } else { leased };
         let next = leased.max(stats.map_or(1, |stats| stats.next));
         let first = stats.map_or(next, |stats| stats.first);
-        let room =
+        let place =
             Home::new(name.into(), log, next, first).at_time(stats.map_or(0, |stats| stats.last_time_ms));
-        self.homes.insert(room.name.clone(), Box::new(room));
+        self.homes.insert(place.name.clone(), Box::new(place));
         self.links.counters.rooms_now += 1;
     }
 
@@ -142,7 +142,7 @@ impl Engine {
                 .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
                 .collect(),
             queue,
-            rooms: Vec::new(),
+            seats: Vec::new(),
             will: None,
             stamp: 0,
             merged: 0,
@@ -247,15 +247,22 @@ impl Engine {
         use katydid_chat::topic::Filter as ChatFilter;
         let Some(session) = self.sessions.by_index(index) else { return };
         let subscriptions = std::mem::take(&mut session.subscriptions);
+        let me = session.account.clone();
         for subscription in subscriptions {
             let filter = subscription.filter.clone();
-            match self.classify_filter(&filter) {
-                ChatFilter::Plain => self.watch(None, index, subscription, false),
-                ChatFilter::Room { room, .. } => {
-                    let position = positions.get(&(id, room.as_bytes())).copied();
+            match self.classify_filter(&filter, me.as_deref()) {
+                ChatFilter::Plain | ChatFilter::Users => self.watch(None, index, subscription, false),
+                ChatFilter::Place { place, .. } => {
+                    let position = positions.get(&(id, place.as_bytes())).copied();
                     let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
-                    let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
-                    self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
+                    let below = sent.get(&(id, place.as_bytes())).copied().unwrap_or(0);
+                    self.enter_place(
+                        Cause::Restart { sent_below: below },
+                        index,
+                        place,
+                        subscription,
+                        replay,
+                    );
                 }
                 _ => {
                     self.keep_subscription(index, subscription);

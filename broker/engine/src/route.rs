@@ -48,10 +48,10 @@ impl Engine {
         self.outputs.push_back(Output::ToShard { shard, message: ShardMessage(crossing) });
     }
 
-    /// Sends a permitted message on its way: to its room's or topic's home.
+    /// Sends a permitted message on its way: to its place's or topic's home.
     pub(crate) fn route(&mut self, message: Shared, reply: Option<AckToken>, mark: Option<Mark>) {
         let home = match self.classify(message.topic()) {
-            Topic::Room(said) => home(said.room, self.shards),
+            Topic::Said(said) => home(&said.place(), self.shards),
             _ => home(message.topic(), self.shards),
         };
         if home == self.shard {
@@ -65,7 +65,7 @@ impl Engine {
     /// Publishes a message whose home is this shard.
     pub(crate) fn publish_at_home(&mut self, message: Shared, reply: Option<Reply>, mark: Option<Mark>) {
         match self.classify(message.topic()) {
-            Topic::Room(_) => self.publish_to_room(&message, reply, mark),
+            Topic::Said(_) => self.publish_to_place(&message, reply, mark),
             _ => self.publish_plain(&message, reply, mark),
         }
     }

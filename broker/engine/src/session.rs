@@ -47,8 +47,8 @@ impl Ids {
 pub(crate) enum Origin {
     /// The session's queue; 0 where the message was never stored.
     Queue(u64),
-    /// A room, by its log, and the message's number.
-    Room(u64, u64),
+    /// A place, by its log, and the message's number.
+    Place(u64, u64),
 }
 
 /// A QoS 1 or 2 message in flight to a client.
@@ -88,10 +88,10 @@ pub(crate) struct Resumed {
     pub(crate) is_acknowledged: bool,
 }
 
-/// A session's place in a room.
+/// A session's seat in a place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// The room's view on this shard.
+pub(crate) struct Seat {
+    /// The place's view on this shard.
     pub(crate) view: u32,
     /// The member in that view.
     pub(crate) member: u32,
@@ -115,7 +115,7 @@ pub(crate) struct Session {
     pub(crate) arriving: Vec<Arriving>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) queue: Option<Box<Queue>>,
-    pub(crate) rooms: Vec<Place>,
+    pub(crate) seats: Vec<Seat>,
     pub(crate) will: Option<Box<DelayedWill>>,
     /// Which publish looked at it last, and where its merged subscriptions are.
     pub(crate) stamp: u32,

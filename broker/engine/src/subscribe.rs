@@ -9,9 +9,9 @@ use crate::{
     journal::Waiter,
     link::Pause,
     message::Shared,
+    place::Cause,
     plain::{Subscriber, wants_retained},
     receive::Fault,
-    room::Cause,
     session::{Session, Subscription},
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
@@ -145,6 +145,7 @@ impl Engine {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
+        let me = session.account.clone();
         let is_new = !session.subscriptions.iter().any(|known| &*known.filter == written);
         if is_new && session.subscriptions.len() >= limits.subscriptions {
             self.links.counters.refused_subscriptions += 1;
@@ -158,23 +159,26 @@ impl Engine {
         }
         let subscription = Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
         let replay = replay.or(wanted.replay);
-        match (self.classify_filter(filter.as_str()), parsed) {
-            (ChatFilter::Plain, _) if replay.is_some() => Err(ReasonCode::TopicFilterInvalid),
-            (ChatFilter::Plain, _) => {
+        match (self.classify_filter(filter.as_str(), me.as_deref()), parsed) {
+            (ChatFilter::Plain | ChatFilter::Users, _) if replay.is_some() => {
+                Err(ReasonCode::TopicFilterInvalid)
+            }
+            (ChatFilter::Users, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
+            (ChatFilter::Plain | ChatFilter::Users, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
             (_, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
-            (ChatFilter::Room { room, .. }, _) => {
+            (ChatFilter::Place { place, .. }, _) => {
                 let replay = match (replay, wanted.options.retain_handling, is_new) {
                     (_, RetainHandling::DoNotSend, _) | (_, RetainHandling::SendIfNew, false) => None,
                     (Some(replay), ..) => Some(replay),
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
-                self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
+                self.enter_place(Cause::Subscribe(pending), index, place, subscription, replay);
                 Ok(())
             }
             _ => {
@@ -427,10 +431,11 @@ impl Engine {
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
+        let me = self.sessions.peek(index).and_then(|session| session.account.clone());
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
-        match (self.classify_filter(filter), parsed) {
-            (ChatFilter::Plain, Filter::Own(_)) => {
+        match (self.classify_filter(filter, me.as_deref()), parsed) {
+            (ChatFilter::Plain | ChatFilter::Users, Filter::Own(_)) => {
                 if self.plain.remove(filter, index) {
                     self.unwatch(filter, None);
                 }

@@ -58,12 +58,12 @@ impl Engine {
             }
             Crossing::Watched { ticket, retained } => self.on_watched(ticket, &retained),
             Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
-            Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
+            Crossing::Enter { place, start, ticket } => self.enter_at_home(from, &place, start, ticket),
             Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
-            Crossing::Leave { room } => self.leave_at_home(from, &room),
-            Crossing::Entries { room, entries } => self.entries_here(&room, &entries),
-            Crossing::Signal { room, message } => self.signal_here(&room, &message),
-            Crossing::Read { room, from: first, ticket } => self.read_at_home(from, &room, first, ticket),
+            Crossing::Leave { place } => self.leave_at_home(from, &place),
+            Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
+            Crossing::Signal { place, message } => self.signal_here(&place, &message),
+            Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
             Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
         }
     }
@@ -186,8 +186,8 @@ impl Engine {
     }
 
     pub(crate) fn end_tick(&mut self) {
-        for room in std::mem::take(&mut self.dirty_homes) {
-            self.distribute(&room);
+        for place in std::mem::take(&mut self.dirty_homes) {
+            self.distribute(&place);
         }
         while let Some(view) = self.dirty_views.pop() {
             self.settle_view(view);
@@ -215,11 +215,11 @@ impl Engine {
             self.read_queue(index, from);
         }
         if open.is_some() {
-            let places = self.sessions.peek(index).map(|session| session.rooms.len()).unwrap_or(0);
-            for at in 0..places {
-                let place = self.sessions.peek(index).and_then(|session| session.rooms.get(at).copied());
-                if let Some(place) = place {
-                    self.advance_member(place.view, place.member);
+            let seats = self.sessions.peek(index).map(|session| session.seats.len()).unwrap_or(0);
+            for at in 0..seats {
+                let seat = self.sessions.peek(index).and_then(|session| session.seats.get(at).copied());
+                if let Some(seat) = seat {
+                    self.advance_member(seat.view, seat.member);
                 }
             }
         }
@@ -235,14 +235,14 @@ impl Engine {
         }
         let below = deliver::first_needed(session);
         let id = session.id;
-        let has_rooms = !session.rooms.is_empty();
+        let has_seats = !session.seats.is_empty();
         if let Some(queue) = session.queue.as_mut()
             && queue.trimmed < below
         {
             queue.trimmed = below;
             self.journal.push(persist::trim_queue(id, below));
         }
-        if has_rooms {
+        if has_seats {
             self.list_moved(index);
         }
     }

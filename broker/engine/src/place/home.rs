@@ -1,4 +1,4 @@
-//! A room at its home shard: numbers, the log, the recent entries, and the shards that have members.
+//! A place at its home shard: numbers, the log, the recent entries, and the shards that have members.
 //!
 //! Invariants: numbers grow by one and none is given out before the lease that covers it is on disk, so that a crash
 //! skips numbers and never repeats one; the tail holds every entry that is not yet on disk.
@@ -18,7 +18,7 @@ use katydid_mqtt::reason::ReasonCode;
 use katydid_store::Entry;
 use std::{collections::VecDeque, sync::Arc};
 
-/// A room at home.
+/// A place at home.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) name: Arc<str>,
@@ -53,7 +53,7 @@ const PAGE_BYTES: usize = 128 << 10;
 #[derive(Debug)]
 pub(crate) enum Fetch {
     /// Where a member starts; the number to take when the log has nothing.
-    Start { room: Arc<str>, shard: ShardId, ticket: u64, otherwise: u64 },
+    Start { place: Arc<str>, shard: ShardId, ticket: u64, otherwise: u64 },
     /// A page for a member who is behind.
     Page { shard: ShardId, ticket: u64, otherwise: u64 },
     /// A page of a session's queue: the session's index and identifier.
@@ -121,54 +121,54 @@ impl Home {
 }
 
 impl Engine {
-    /// The room at home; it is made when it is not there.
-    fn home_mut(&mut self, room: &str) -> &mut Home {
-        if !self.homes.contains_key(room) {
-            let name: Arc<str> = room.into();
+    /// The place at home; it is made when it is not there.
+    fn home_mut(&mut self, place: &str) -> &mut Home {
+        if !self.homes.contains_key(place) {
+            let name: Arc<str> = place.into();
             let log = self.random() >> 1;
             let home = Home::new(name.clone(), log, 1, 1);
             self.homes.insert(name.clone(), Box::new(home));
             self.links.counters.rooms_now += 1;
-            self.extend_lease(room);
+            self.extend_lease(place);
         }
-        self.homes.get_mut(room).expect("it was just inserted")
+        self.homes.get_mut(place).expect("it was just inserted")
     }
 
     /// Asks for the next block of numbers.
-    fn extend_lease(&mut self, room: &str) {
+    fn extend_lease(&mut self, place: &str) {
         let is_on = self.journal.is_on();
-        let Some(home) = self.homes.get_mut(room) else { return };
+        let Some(home) = self.homes.get_mut(place) else { return };
         home.asked = home.next.max(home.asked) + LEASE;
         if !is_on {
             home.leased = home.asked;
             return;
         }
         let (name, asked) = (home.name.clone(), home.asked);
-        self.journal.push(persist::put_room(&name, home.log, asked));
+        self.journal.push(persist::put_place(&name, home.log, asked));
         self.leases.push_back((name, asked));
         self.journal.wait(Waiter::Lease);
     }
 
     /// A lease is on disk: numbers up to it can be given.
     pub(crate) fn lease_durable(&mut self) {
-        let Some((room, leased)) = self.leases.pop_front() else { return };
-        let Some(home) = self.homes.get_mut(&room) else { return };
+        let Some((place, leased)) = self.leases.pop_front() else { return };
+        let Some(home) = self.homes.get_mut(&place) else { return };
         home.leased = home.leased.max(leased);
         let held = std::mem::take(&mut home.held);
         for (message, reply, mark) in held {
-            self.publish_to_room(&message, reply, mark);
+            self.publish_to_place(&message, reply, mark);
         }
     }
 
     /// Numbers a message, keeps it, and lets it out; what is not kept is only let out.
-    pub(crate) fn publish_to_room(&mut self, message: &Shared, reply: Option<Reply>, mark: Option<Mark>) {
-        let Topic::Room(said) = self.classify(message.topic()) else { return };
-        let room = said.room;
+    pub(crate) fn publish_to_place(&mut self, message: &Shared, reply: Option<Reply>, mark: Option<Mark>) {
+        let Topic::Said(said) = self.classify(message.topic()) else { return };
+        let place = &*said.place();
         let is_logged = said.channel.is_logged();
         let now = self.now;
         let tail_bytes = self.settings.rooms.tail_bytes;
         let durable = self.journal.durable();
-        let home = self.home_mut(room);
+        let home = self.home_mut(place);
         home.last_used_ms = now.mono_ms;
         if !is_logged {
             let (name, shards) = (home.name.clone(), home.shards.clone());
@@ -183,7 +183,7 @@ impl Engine {
         if home.next >= home.leased {
             home.held.push_back((message.clone(), reply, mark));
             if home.asked <= home.next {
-                self.extend_lease(room);
+                self.extend_lease(place);
             }
             return;
         }
@@ -206,12 +206,12 @@ impl Engine {
             self.journal.push(persist::put_inbound(mark));
         }
         let commit = self.journal.pending_number();
-        if let Some(home) = self.homes.get_mut(room) {
+        if let Some(home) = self.homes.get_mut(place) {
             home.tail.push_back((entry, commit));
         }
-        self.trim_history(room);
+        self.trim_history(place);
         if needs_lease {
-            self.extend_lease(room);
+            self.extend_lease(place);
         }
         let Some(reply) = reply else { return };
         let outcome = Outcome { reason: ReasonCode::Success, numbered: Some((seq, time_ms)) };
@@ -221,9 +221,9 @@ impl Engine {
         }
     }
 
-    fn trim_history(&mut self, room: &str) {
+    fn trim_history(&mut self, place: &str) {
         let keep = self.settings.rooms.history_messages;
-        let Some(home) = self.homes.get_mut(room) else { return };
+        let Some(home) = self.homes.get_mut(place) else { return };
         if keep > 0 && home.next > home.first + keep + keep / 8 + 16 {
             home.first = home.next - keep;
             let (log, below) = (home.log, home.first);
@@ -232,8 +232,8 @@ impl Engine {
     }
 
     /// Sends the entries of this tick to the shards that have members.
-    pub(crate) fn distribute(&mut self, room: &str) {
-        let Some(home) = self.homes.get_mut(room) else { return };
+    pub(crate) fn distribute(&mut self, place: &str) {
+        let Some(home) = self.homes.get_mut(place) else { return };
         home.is_dirty = false;
         if home.fresh.is_empty() {
             return;
@@ -244,25 +244,25 @@ impl Engine {
             if shard == self.shard {
                 self.entries_here(&name, &entries);
             } else {
-                self.send_to(shard, Crossing::Entries { room: name.clone(), entries: entries.clone() });
+                self.send_to(shard, Crossing::Entries { place: name.clone(), entries: entries.clone() });
             }
         }
     }
 
-    fn signal_to(&mut self, shard: ShardId, room: &Arc<str>, message: &Shared) {
+    fn signal_to(&mut self, shard: ShardId, place: &Arc<str>, message: &Shared) {
         if shard == self.shard {
-            self.signal_here(room, message);
+            self.signal_here(place, message);
         } else {
-            self.send_to(shard, Crossing::Signal { room: room.clone(), message: message.clone() });
+            self.send_to(shard, Crossing::Signal { place: place.clone(), message: message.clone() });
         }
     }
 
     /// A shard has a new member: finds where it starts, and from there on sends the shard what is said.
-    pub(crate) fn enter_at_home(&mut self, shard: ShardId, room: &Arc<str>, start: Start, ticket: u64) {
-        self.distribute(room);
-        let home = self.home_mut(room);
+    pub(crate) fn enter_at_home(&mut self, shard: ShardId, place: &Arc<str>, start: Start, ticket: u64) {
+        self.distribute(place);
+        let home = self.home_mut(place);
         if let Some(start) = home.start_in_tail(start) {
-            return self.entered_at_home(shard, room, ticket, start);
+            return self.entered_at_home(shard, place, ticket, start);
         }
         let otherwise = home.tail_first();
         let (log, before) = (home.log, otherwise);
@@ -272,15 +272,15 @@ impl Engine {
                 ReadQuery::Back { before, entries, bytes: usize::MAX }
             }
             Start::SinceTime(time_ms) => ReadQuery::Since { time_ms, entries: 1, bytes: 1 },
-            Start::Since(_) | Start::Live => return self.entered_at_home(shard, room, ticket, before),
+            Start::Since(_) | Start::Live => return self.entered_at_home(shard, place, ticket, before),
         };
-        self.fetch(log, query, Fetch::Start { room: room.clone(), shard, ticket, otherwise });
+        self.fetch(log, query, Fetch::Start { place: place.clone(), shard, ticket, otherwise });
     }
 
-    fn entered_at_home(&mut self, shard: ShardId, room: &Arc<str>, ticket: u64, start: u64) {
+    fn entered_at_home(&mut self, shard: ShardId, place: &Arc<str>, ticket: u64, start: u64) {
         // What was said before the answer is history for the shard, what comes after it is live.
-        self.distribute(room);
-        let home = self.home_mut(room);
+        self.distribute(place);
+        let home = self.home_mut(place);
         if !home.shards.contains(&shard) {
             home.shards.push(shard);
         }
@@ -292,15 +292,15 @@ impl Engine {
         }
     }
 
-    pub(crate) fn leave_at_home(&mut self, shard: ShardId, room: &str) {
-        if let Some(home) = self.homes.get_mut(room) {
+    pub(crate) fn leave_at_home(&mut self, shard: ShardId, place: &str) {
+        if let Some(home) = self.homes.get_mut(place) {
             home.shards.retain(|known| *known != shard);
         }
     }
 
     /// Gives a shard entries for a member who is behind, from the tail or from the store.
-    pub(crate) fn read_at_home(&mut self, shard: ShardId, room: &str, from: u64, ticket: u64) {
-        let home = self.home_mut(room);
+    pub(crate) fn read_at_home(&mut self, shard: ShardId, place: &str, from: u64, ticket: u64) {
+        let home = self.home_mut(place);
         let tail_first = home.tail_first();
         if from < tail_first && home.first < tail_first {
             let query = ReadQuery::From { seq: from, entries: PAGE_ENTRIES, bytes: PAGE_BYTES };
@@ -331,9 +331,9 @@ impl Engine {
     pub(crate) fn on_fetched(&mut self, ticket: u64, entries: &[Entry]) {
         let Some(fetch) = self.fetches.try_remove(ticket as usize) else { return };
         match fetch {
-            Fetch::Start { room, shard, ticket, otherwise } => {
+            Fetch::Start { place, shard, ticket, otherwise } => {
                 let start = entries.first().map_or(otherwise, |entry| entry.seq.min(otherwise));
-                self.entered_at_home(shard, &room, ticket, start);
+                self.entered_at_home(shard, &place, ticket, start);
             }
             Fetch::Page { shard, ticket, otherwise } => {
                 let page: Vec<Shared> = entries
@@ -348,7 +348,7 @@ impl Engine {
         }
     }
 
-    /// Gives back the memory of rooms that nobody used for a while, as far as their entries are on disk.
+    /// Gives back the memory of places that nobody used for a while, as far as their entries are on disk.
     pub(crate) fn rest_homes(&mut self, unused_ms: u64) {
         let (now_ms, durable) = (self.now.mono_ms, self.journal.durable());
         for home in self.homes.values_mut() {
@@ -364,7 +364,7 @@ impl Engine {
     /// Makes the last lease exact, so that a planned restart skips no number.
     pub(crate) fn settle_leases(&mut self) {
         for home in self.homes.values() {
-            self.journal.push(persist::put_room(&home.name, home.log, home.next));
+            self.journal.push(persist::put_place(&home.name, home.log, home.next));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who is in a room: entering through a subscription, leaving with the last one, resting while away, and where each
+//! Who is in a place: entering through a subscription, leaving with the last one, resting while away, and where each
 //! member stands on disk.
 
 use super::view::{Member, View, Within};
@@ -8,13 +8,13 @@ use crate::{
     io::ShardId,
     mutant::Mutant,
     persist,
-    session::{Origin, Place, Sent, Session, Subscription},
+    session::{Origin, Seat, Sent, Session, Subscription},
 };
-use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
+use katydid_chat::topic::{self, Filter as ChatFilter, Replay, Root};
 use katydid_mqtt::{packet::QoS, session::Resend};
 use std::{collections::VecDeque, sync::Arc};
 
-/// Why a session enters a room.
+/// Why a session enters a place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cause {
     /// A filter of the SUBSCRIBE that waits under this key.
@@ -23,7 +23,7 @@ pub(crate) enum Cause {
     Restart { sent_below: u64 },
 }
 
-/// An enter that the room's home has not answered.
+/// An enter that the place's home has not answered.
 #[derive(Debug)]
 pub(crate) struct Entering {
     cause: Cause,
@@ -31,17 +31,17 @@ pub(crate) struct Entering {
     index: u32,
     session: u64,
     subscription: Subscription,
-    /// Whether the member's cursor moves, although it is in the room already.
+    /// Whether the member's cursor moves, although it is there already.
     moves: bool,
 }
 
 impl Engine {
-    /// A subscription to a room: its session is a member from the answer of the room's home on.
-    pub(crate) fn enter_room(
+    /// A subscription to a place: its session is a member from the answer of the place's home on.
+    pub(crate) fn enter_place(
         &mut self,
         cause: Cause,
         index: u32,
-        room: &str,
+        place: &str,
         subscription: Subscription,
         replay: Option<Replay>,
     ) {
@@ -52,30 +52,30 @@ impl Engine {
             Some(Replay::SinceTime(time_ms)) => Start::SinceTime(time_ms),
             Some(Replay::SinceAgo(ago_ms)) => Start::SinceTime(self.now.unix_ms.saturating_sub(ago_ms)),
         };
-        let view = match self.view_names.get(room) {
+        let view = match self.view_names.get(place) {
             Some(view) => *view,
             None => {
-                let name: Arc<str> = room.into();
+                let name: Arc<str> = place.into();
                 let view = self.views.insert(View::new(name.clone())) as u32;
                 self.view_names.insert(name, view);
                 view
             }
         };
         self.views[view as usize].pending += 1;
-        let room = self.views[view as usize].name.clone();
+        let place = self.views[view as usize].name.clone();
         let session = self.sessions.peek(index).map_or(0, |session| session.id);
         let moves = replay.is_some();
         let ticket =
             self.entering.insert(Entering { cause, view, index, session, subscription, moves }) as u64;
-        let home = home(&room, self.shards);
+        let home = home(&place, self.shards);
         if home == self.shard {
-            self.enter_at_home(home, &room, start, ticket);
+            self.enter_at_home(home, &place, start, ticket);
         } else {
-            self.send_to(home, Crossing::Enter { room, start, ticket });
+            self.send_to(home, Crossing::Enter { place, start, ticket });
         }
     }
 
-    /// The room's home has answered.
+    /// The place's home has answered.
     pub(crate) fn on_entered(&mut self, ticket: u64, log: u64, start: u64, next: u64) {
         let Some(entering) = self.entering.try_remove(ticket as usize) else { return };
         let Entering { cause, view: view_index, index, session, subscription, moves } = entering;
@@ -104,8 +104,8 @@ impl Engine {
     fn start_exactly_once(&mut self, view_index: u32, index: u32, cause: Cause, moves: bool) {
         let Some(session) = self.sessions.by_index(index) else { return };
         let view = &mut self.views[view_index as usize];
-        let place = session.rooms.iter().find(|place| place.view == view_index);
-        let Some(member) = place.and_then(|place| view.members.get_mut(place.member as usize)) else {
+        let seat = session.seats.iter().find(|seat| seat.view == view_index);
+        let Some(member) = seat.and_then(|seat| view.members.get_mut(seat.member as usize)) else {
             return;
         };
         match cause {
@@ -117,9 +117,9 @@ impl Engine {
             Cause::Subscribe(_) if moves => {
                 member.sent_below = 0;
                 let log = view.log;
-                let of_room = |origin: &Origin| matches!(origin, Origin::Room(of, _) if *of == log);
+                let of_place = |origin: &Origin| matches!(origin, Origin::Place(of, _) if *of == log);
                 for resumed in &mut session.resumed {
-                    resumed.origin = resumed.origin.filter(|origin| !of_room(origin));
+                    resumed.origin = resumed.origin.filter(|origin| !of_place(origin));
                 }
                 if session.is_on_disk {
                     self.journal.push(persist::delete_sent(session.id, &view.name));
@@ -133,8 +133,8 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return };
         let is_resting = session.link.is_none();
         let view = &mut self.views[view_index as usize];
-        let known = session.rooms.iter().find(|place| place.view == view_index).copied();
-        if let Some(member) = known.and_then(|place| view.members.get_mut(place.member as usize)) {
+        let known = session.seats.iter().find(|seat| seat.view == view_index).copied();
+        if let Some(member) = known.and_then(|seat| view.members.get_mut(seat.member as usize)) {
             if moves {
                 member.cursor = start;
                 member.replay_below = next;
@@ -148,51 +148,53 @@ impl Engine {
             replay_below: next,
             filters: Vec::new(),
             simple: None,
+            is_admitted: false,
             is_resting,
             is_reading: false,
             page: VecDeque::new(),
             page_next: 0,
             sent_below: 0,
         }) as u32;
-        session.rooms.push(Place { view: view_index, member });
+        session.seats.push(Seat { view: view_index, member });
     }
 
-    /// Brings the members of a session in line with its subscriptions: the filters of each, and which rooms it is in.
+    /// Brings the members of a session in line with its subscriptions: the filters of each, and which places it is in.
     pub(crate) fn refresh_members(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
-        let places = session.rooms.clone();
-        for place in places {
+        let seats = session.seats.clone();
+        for seat in seats {
             let Some(session) = self.sessions.peek(index) else { return };
-            let Some(view) = self.views.get_mut(place.view as usize) else { continue };
-            let (filters, is_in) = filters_of(session, &view.name);
+            let Some(view) = self.views.get_mut(seat.view as usize) else { continue };
+            let (filters, is_in) =
+                filters_of(session, &view.name, view.members[seat.member as usize].is_admitted);
             if is_in {
-                let member = &mut view.members[place.member as usize];
+                let member = &mut view.members[seat.member as usize];
                 member.simple = simple(&filters);
                 member.filters = filters;
             } else {
-                self.leave(index, place);
+                self.leave(index, seat);
             }
         }
     }
 
-    fn leave(&mut self, index: u32, place: Place) {
+    fn leave(&mut self, index: u32, seat: Seat) {
         if let Some(session) = self.sessions.by_index(index) {
-            session.rooms.retain(|known| known.view != place.view);
+            session.seats.retain(|known| known.view != seat.view);
             if session.is_on_disk {
-                let room = &self.views[place.view as usize].name;
-                self.journal.push(persist::delete_position(session.id, room));
-                self.journal.push(persist::delete_sent(session.id, room));
+                let place = &self.views[seat.view as usize].name;
+                self.journal.push(persist::delete_position(session.id, place));
+                self.journal.push(persist::delete_sent(session.id, place));
             }
         }
-        self.views[place.view as usize].members.try_remove(place.member as usize);
-        self.drop_view_if_unused(place.view);
+        self.views[seat.view as usize].members.try_remove(seat.member as usize);
+        self.drop_view_if_unused(seat.view);
     }
 
-    /// A session ends: it leaves every room.
+    /// A session ends: it leaves every place.
     pub(crate) fn leave_rooms(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
-        for place in session.rooms.clone() {
-            self.leave(index, place);
+        for seat in session.seats.clone() {
+            self.leave(index, seat);
         }
     }
 
@@ -201,14 +203,14 @@ impl Engine {
         if !view.is_unused() {
             return;
         }
-        let room = view.name.clone();
+        let place = view.name.clone();
         self.views.remove(index as usize);
-        self.view_names.remove(&room);
-        let home: ShardId = home(&room, self.shards);
+        self.view_names.remove(&place);
+        let home: ShardId = home(&place, self.shards);
         if home == self.shard {
-            self.leave_at_home(home, &room);
+            self.leave_at_home(home, &place);
         } else {
-            self.send_to(home, Crossing::Leave { room });
+            self.send_to(home, Crossing::Leave { place });
         }
     }
 
@@ -224,10 +226,10 @@ impl Engine {
 
     fn set_resting(&mut self, index: u32, is_resting: bool) {
         let Some(session) = self.sessions.peek(index) else { return };
-        for place in &session.rooms {
-            let view = &mut self.views[place.view as usize];
+        for seat in &session.seats {
+            let view = &mut self.views[seat.view as usize];
             let next = view.next;
-            let member = &mut view.members[place.member as usize];
+            let member = &mut view.members[seat.member as usize];
             member.is_resting = is_resting;
             if is_resting {
                 member.page = VecDeque::new();
@@ -238,11 +240,11 @@ impl Engine {
         }
     }
 
-    /// Writes where a session stands in each of its rooms.
+    /// Writes where a session stands in each of its places.
     pub(crate) fn save_positions(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
-        for place in session.rooms.clone() {
-            self.save_position(index, place.view);
+        for seat in session.seats.clone() {
+            self.save_position(index, seat.view);
         }
     }
 
@@ -251,13 +253,13 @@ impl Engine {
         if !session.is_persistent() || !self.journal.is_on() {
             return;
         }
-        let Some(place) = session.rooms.iter().find(|place| place.view == view_index) else { return };
+        let Some(seat) = session.seats.iter().find(|seat| seat.view == view_index) else { return };
         let view = &self.views[view_index as usize];
-        let member = &view.members[place.member as usize];
+        let member = &view.members[seat.member as usize];
         let in_flight = session.outbound.iter().filter_map(|resend| match resend {
             Resend::Publish {
                 qos: QoS::AtLeastOnce,
-                message: Sent { origin: Origin::Room(log, seq), .. },
+                message: Sent { origin: Origin::Place(log, seq), .. },
                 ..
             } if *log == view.log && !Mutant::PositionTooFar.is_on() => Some(*seq),
             _ => None,
@@ -266,7 +268,7 @@ impl Engine {
         self.journal.push(persist::put_position(session.id, &view.name, position));
     }
 
-    /// Rooms whose view nobody needs recent entries of give them back.
+    /// Places whose view nobody needs recent entries of give them back.
     pub(crate) fn rest_views(&mut self) {
         for (_, view) in &mut self.views {
             view.forget_tail();
@@ -274,20 +276,30 @@ impl Engine {
     }
 }
 
-/// A session's filters for a room, and whether one of them is a subscription to this room.
-fn filters_of(session: &Session, room: &str) -> (Vec<Within>, bool) {
+/// A session's filters for a place, and whether it is there: by a subscription that names the place, or by one for all
+/// such places once it was admitted.
+fn filters_of(session: &Session, place: &str, is_admitted: bool) -> (Vec<Within>, bool) {
+    let root = topic::root_of(place);
+    let me = session.account.as_deref();
     let mut is_in = false;
     let mut filters = Vec::new();
     for subscription in &session.subscriptions {
-        let within = match topic::classify_filter(&subscription.filter) {
-            ChatFilter::Room { room: entered, within } if entered == room => {
+        let within: Box<str> = match topic::classify_filter(&subscription.filter, me) {
+            ChatFilter::Place { place: entered, within } if entered == place => {
                 is_in = true;
-                within
+                within.into()
             }
-            ChatFilter::EveryRoom { within } => within,
+            ChatFilter::Every { root: of, within } if of == root => {
+                is_in |= is_admitted;
+                within.into()
+            }
+            ChatFilter::Own { filter } if root == Root::Pair => {
+                is_in |= is_admitted;
+                filter.into()
+            }
             _ => continue,
         };
-        filters.push(Within { within: within.into(), options: subscription.options, id: subscription.id });
+        filters.push(Within { within, options: subscription.options, id: subscription.id });
     }
     (filters, is_in)
 }
