@@ -309,6 +309,7 @@ impl Engine {
             has_moved: false,
             is_listed: false,
             subscribing: 0,
+            walks: None,
             held: 0,
         })
     }

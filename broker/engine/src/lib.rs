@@ -35,6 +35,7 @@ mod publish;
 mod queue;
 mod receive;
 mod restore;
+mod retained;
 pub mod ring;
 mod room;
 mod route;

@@ -41,7 +41,7 @@ impl Engine {
             {
                 self.links.counters.retained_now += 1;
                 self.links.counters.retained_bytes_now += message.weight() as u64;
-                self.plain.retained.insert(message.topic(), message.clone());
+                self.plain.retained.insert(&message);
             }
         }
         let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
@@ -152,6 +152,7 @@ impl Engine {
             has_moved: false,
             is_listed: false,
             subscribing: 0,
+            walks: None,
             held: 0,
         });
         if ends_at_ms != 0 {

@@ -3,7 +3,7 @@
 //! Invariant: a session is in the table exactly as long as it is connected or has not expired, and its index is not
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
-use crate::{acks::AckToken, message::Shared, queue::Queue, will::DelayedWill};
+use crate::{acks::AckToken, message::Shared, queue::Queue, retained::Walks, will::DelayedWill};
 use foldhash::fast::FixedState;
 use katydid_mqtt::{
     packet::{PacketId, SubscribeOptions},
@@ -131,6 +131,8 @@ pub(crate) struct Session {
     pub(crate) is_listed: bool,
     /// SUBSCRIBE and UNSUBSCRIBE packets, of this connection and of earlier ones, that are not done; the next one waits.
     pub(crate) subscribing: u32,
+    /// Retained messages that it has still to be given.
+    pub(crate) walks: Walks,
     /// QoS 2 messages to this connection that wait until their identifiers are on disk.
     pub(crate) held: u32,
 }

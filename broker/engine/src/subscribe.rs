@@ -4,13 +4,12 @@
 use crate::{
     Engine,
     crossing::{Crossing, home},
-    deliver::Grant,
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
-    message::Shared,
     plain::{Subscriber, wants_retained},
     receive::Fault,
+    retained::Page,
     room::Cause,
     session::{Session, Subscription},
 };
@@ -214,8 +213,8 @@ impl Engine {
         }) as u64;
         for shard in homes {
             if shard == self.shard {
-                let retained = self.watched_from(shard, &filter, group.as_ref(), retained);
-                self.on_watched(ticket, &retained);
+                let page = self.watched_from(shard, &filter, group.as_ref(), retained);
+                self.on_watched(shard, ticket, page);
             } else {
                 let (filter, group) = (filter.clone(), group.clone());
                 self.send_to(shard, Crossing::Watch { filter, group, ticket, retained });
@@ -223,20 +222,20 @@ impl Engine {
         }
     }
 
-    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are retained.
+    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are the first retained.
     pub(crate) fn watched_from(
         &mut self,
         shard: ShardId,
         filter: &str,
         group: Option<&Arc<str>>,
         retained: bool,
-    ) -> Vec<Shared> {
+    ) -> Option<Page> {
         self.plain.watch(filter, group, shard);
-        if retained { self.retained_matching(filter) } else { Vec::new() }
+        retained.then(|| self.first_page(filter))
     }
 
     /// One home has answered: from the first answer on the subscription counts, so that nothing falls between.
-    pub(crate) fn on_watched(&mut self, ticket: u64, retained: &[Shared]) {
+    pub(crate) fn on_watched(&mut self, home: ShardId, ticket: u64, page: Option<Page>) {
         let Some(watching) = self.watching.get_mut(ticket as usize) else { return };
         watching.homes -= 1;
         let is_last = watching.homes == 0;
@@ -248,14 +247,8 @@ impl Engine {
         if is_first {
             self.place(index, lives, &subscription, &filter, group.as_ref());
         }
-        if lives {
-            let ids = [subscription.id];
-            let ids = if subscription.id == 0 { &[][..] } else { &ids };
-            for message in retained {
-                let (_, mut delivering) = self.delivering();
-                delivering.templates.reset();
-                delivering.offer(index, message, Grant { qos: subscription.options.qos, retain: true, ids });
-            }
+        if let (true, Some(page)) = (lives, page) {
+            self.begin_walk(index, home, &subscription, page);
         }
         if is_last {
             self.watching.remove(ticket as usize);
@@ -275,6 +268,9 @@ impl Engine {
     ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
         let is_new = lives && self.keep_subscription(index, subscription.clone());
+        if lives && !is_new {
+            self.regrant_walks(index, subscription);
+        }
         match (group, subscriber) {
             (None, subscriber) => {
                 if self.plain.complete(filter, subscriber, is_new) {
@@ -427,6 +423,7 @@ impl Engine {
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
+        self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
         match (self.classify_filter(filter), parsed) {

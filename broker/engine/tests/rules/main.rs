@@ -3,5 +3,6 @@
 //! Owns one test a rule; must never use a socket or a clock. Driven by `cargo test -p katydid-engine --test rules`.
 
 mod entering;
+mod retained;
 mod rig;
 mod subscribing;

@@ -7,8 +7,11 @@
 use katydid_engine::{ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, home_shard};
 use katydid_mqtt::{
     decode, encode,
-    packet::{Connect, ConnectProperties, Packet, PacketId, Publish, PublishProperties, QoS, Version},
-    packet::{RetainHandling, SubscribeOptions},
+    packet::{
+        Connect, ConnectProperties, Packet, PacketId, PacketType, Publish, PublishProperties, QoS,
+        RetainHandling, SubscribeOptions, Version,
+    },
+    reason::ReasonCode,
 };
 use katydid_store::{Limit, MemoryStore, Op, Store};
 use std::{
@@ -71,15 +74,6 @@ impl Rig {
             lines: BTreeMap::new(),
             takes_bytes: true,
         }
-    }
-
-    /// Lets time pass, with what is due at its end.
-    pub(crate) fn pass(&mut self, ms: u64) {
-        self.now = Now { mono_ms: self.now.mono_ms + ms, unix_ms: self.now.unix_ms + ms };
-        for shard in 0..self.engines.len() {
-            self.engines[shard].handle(self.now, Input::Tick);
-        }
-        self.tick();
     }
 
     /// Settles every shard once and carries out what it says, but for what waits for the disk or another shard.
@@ -261,6 +255,22 @@ impl Rig {
         let mut out = Vec::new();
         encode::publish(&mut out, link.version, &publish).expect("it is short");
         self.send(link, &out);
+    }
+
+    pub(crate) fn acknowledge(&mut self, link: Link, id: PacketId) {
+        let mut out = Vec::new();
+        encode::ack(&mut out, link.version, PacketType::PubAck, id, ReasonCode::Success);
+        self.send(link, &out);
+    }
+
+    /// Bytes that wait for a socket that takes none.
+    pub(crate) fn waiting_bytes(&mut self, link: Link) -> usize {
+        let mut bytes = 0;
+        self.engines[link.shard].transmit(link.conn, |slices| {
+            bytes = slices.iter().map(|slice| slice.len()).sum();
+            Err(std::io::ErrorKind::WouldBlock.into())
+        });
+        bytes
     }
 
     /// What the client got since it was last asked for.
