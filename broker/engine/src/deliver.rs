@@ -313,10 +313,14 @@ impl Delivering<'_> {
         let link = session.link;
         let queue = session.queue_mut();
         let is_full = queue.len() >= limits.queue_messages || queue.bytes() >= limits.queue_bytes;
+        if queue.len() <= limits.queue_messages / 2 && queue.bytes() <= limits.queue_bytes / 2 {
+            queue.catches_up = false;
+        }
+        let catches_up = queue.catches_up;
         if is_full {
             self.links.counters.dropped_queue_full += 1;
             self.links.counters.publishes_dropped += 1;
-            if let (QueuePolicy::Disconnect, Some(slot)) = (limits.queue_policy, link) {
+            if let (QueuePolicy::Disconnect, Some(slot), false) = (limits.queue_policy, link, catches_up) {
                 self.links.doom(slot, ReasonCode::QuotaExceeded);
                 return;
             }

@@ -209,6 +209,9 @@ impl Engine {
         session.outbound.resume();
         session.held = 0;
         session.inbound.reconnect();
+        if let Some(queue) = session.queue.as_mut() {
+            queue.catches_up = !queue.is_empty();
+        }
         let publisher = session.id;
         if session.ends_at_ms != 0 {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
