@@ -7,6 +7,7 @@ use crate::{
     link::{OwnAliases, Pause, Phase},
     mutant::Mutant,
     persist,
+    publish::is_as_stated,
     session::{Key, Session},
     timers::Timer,
     will::Will,
@@ -116,6 +117,10 @@ impl Engine {
         if connect.will.as_ref().is_some_and(|will| topic_is_long(will.topic)) {
             self.links.counters.refused_topics += 1;
             return Some(ReasonCode::TopicNameInvalid);
+        }
+        if connect.will.as_ref().is_some_and(|will| !is_as_stated(&will.properties, will.payload)) {
+            self.links.counters.refused_payloads += 1;
+            return Some(ReasonCode::PayloadFormatInvalid);
         }
         let is_long = connect.client_id.len() > limits.topic_bytes
             || connect.user_name.is_some_and(|name| name.len() > limits.topic_bytes);

@@ -51,7 +51,8 @@ counters! {
     shared_subscriptions_now retained_now retained_bytes_now rooms_now queued_now queued_bytes_now bytes_received
     bytes_sent packets_received packets_sent publishes_received publishes_sent publish_bytes_received
     publish_bytes_sent publishes_dropped dropped_slow_reader dropped_queue_full dropped_too_large dropped_expired
-    refused_not_authorized refused_sessions refused_subscriptions refused_topics refused_retained paused_rate
+    refused_not_authorized refused_sessions refused_subscriptions refused_topics refused_payloads
+    refused_retained paused_rate
     malformed_packets protocol_errors keep_alive_timeouts takeovers wills_published room_messages room_replayed
     commits
 }
