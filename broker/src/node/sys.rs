@@ -28,8 +28,6 @@ pub(super) struct DriverCounters {
     pub(super) store_syncs: u64,
     /// Time that they took, in microseconds.
     pub(super) store_sync_us: u64,
-    /// Reads of the store that failed.
-    pub(super) store_failed_reads: u64,
 }
 
 /// Lists the engine's counters once; a counter that is missing here does not compile.
@@ -189,7 +187,6 @@ fn own_topics(counters: &Counters, driver: &DriverCounters, topics: &mut Vec<(St
         ("store/commit_us_last", driver.store_last_commit_us),
         ("store/syncs", driver.store_syncs),
         ("store/sync_us_total", driver.store_sync_us),
-        ("store/failed_reads", driver.store_failed_reads),
     ] {
         topic(name, value.to_string());
     }
