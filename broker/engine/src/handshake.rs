@@ -2,7 +2,7 @@
 
 use crate::{
     Engine,
-    io::{ConnId, Input, Output},
+    io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
     link::{OwnAliases, Pause, Phase},
     mutant::Mutant,
@@ -144,12 +144,12 @@ impl Engine {
     }
 
     /// The password was checked.
-    pub(crate) fn on_verified(&mut self, conn: ConnId, good: bool) {
+    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
         let Some(request) = self.take_request(conn) else { return };
-        if good {
-            self.enter(conn.slot, *request);
-        } else {
-            self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword);
+        match verdict {
+            Verdict::Good => self.enter(conn.slot, *request),
+            Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
+            Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
         }
     }
 
@@ -489,7 +489,7 @@ impl Engine {
                 self.detach(conn.slot, true);
                 self.links.remove(conn);
             }
-            Input::Verified { conn, good } => self.on_verified(conn, good),
+            Input::Verified { conn, verdict } => self.on_verified(conn, verdict),
             _ => {}
         }
     }

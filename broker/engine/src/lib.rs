@@ -50,7 +50,9 @@ mod will;
 mod permission;
 
 pub use counters::Counters;
-pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Warning};
+pub use io::{
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+};
 pub use settings::Settings;
 
 use foldhash::fast::FixedState;

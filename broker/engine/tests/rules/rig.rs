@@ -4,12 +4,14 @@
 //! never decide by itself when something durable is told or a message between shards arrives. Invariant: nothing is
 //! lost or reordered. Driven by the tests beside it.
 
-use katydid_engine::{ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, home_shard};
+use katydid_engine::{
+    ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
+};
 use katydid_mqtt::{
     decode, encode,
     packet::{
         Connect, ConnectProperties, Packet, PacketId, PacketType, Publish, PublishProperties, QoS,
-        RetainHandling, SubscribeOptions, Version,
+        RetainHandling, Secret, SubscribeOptions, Version,
     },
     reason::ReasonCode,
 };
@@ -31,6 +33,7 @@ pub(crate) struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Got {
     ConnAck { session_present: bool },
+    Refused(u8),
     SubAck(Vec<u8>),
     UnsubAck(Vec<u8>),
     PubAck,
@@ -57,6 +60,8 @@ pub(crate) struct Rig {
     commits: VecDeque<(usize, u64, Vec<Op>)>,
     store: MemoryStore,
     lines: BTreeMap<(usize, ConnId), Line>,
+    /// Connections whose passwords nobody has checked.
+    passwords: Vec<(usize, ConnId)>,
     /// Whether sockets take bytes.
     pub(crate) takes_bytes: bool,
 }
@@ -72,6 +77,7 @@ impl Rig {
             commits: VecDeque::new(),
             store: MemoryStore::new(),
             lines: BTreeMap::new(),
+            passwords: Vec::new(),
             takes_bytes: true,
         }
     }
@@ -136,7 +142,8 @@ impl Rig {
                 self.line(shard, conn).is_closed = true;
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
-            Output::Verify { .. } | Output::Down => {}
+            Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
+            Output::Down => {}
         }
     }
 
@@ -169,9 +176,29 @@ impl Rig {
         }
     }
 
+    /// Says what became of every password.
+    pub(crate) fn judge(&mut self, verdict: Verdict) {
+        for (shard, conn) in std::mem::take(&mut self.passwords) {
+            self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
+        }
+        self.settle();
+    }
+
     /// Opens a connection and sends CONNECT; nothing is settled.
     pub(crate) fn connect(
         &mut self,
+        version: Version,
+        client_id: &str,
+        clean: bool,
+        expiry_secs: u32,
+    ) -> Link {
+        self.connect_as(None, version, client_id, clean, expiry_secs)
+    }
+
+    /// The same for a user, whose password is "secret".
+    pub(crate) fn connect_as(
+        &mut self,
+        user: Option<&str>,
         version: Version,
         client_id: &str,
         clean: bool,
@@ -188,8 +215,8 @@ impl Rig {
             keep_alive_secs: 0,
             client_id,
             will: None,
-            user_name: None,
-            password: None,
+            user_name: user,
+            password: user.map(|_| Secret(b"secret")),
             properties: if version == Version::V5 { properties } else { ConnectProperties::default() },
         };
         let link = Link { shard, conn, version };
@@ -281,6 +308,7 @@ impl Rig {
         while let Some(frame) = decode::frame(rest, u32::MAX).expect("an engine writes packets") {
             rest = &rest[frame.len..];
             got.push(match decode::packet(frame, link.version).expect("an engine writes packets") {
+                Packet::ConnAck(ack) if ack.reason.is_error() => Got::Refused(ack.reason as u8),
                 Packet::ConnAck(ack) => Got::ConnAck { session_present: ack.session_present },
                 Packet::SubAck(ack) => Got::SubAck(ack.codes.to_vec()),
                 Packet::UnsubAck(ack) => Got::UnsubAck(ack.codes.to_vec()),
