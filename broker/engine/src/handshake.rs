@@ -9,6 +9,7 @@ use crate::{
     persist,
     publish::is_as_stated,
     session::{Key, Session},
+    subscriptions::Subscriptions,
     timers::Timer,
     will::Will,
 };
@@ -305,7 +306,7 @@ impl Engine {
             outbound: Outbound::new(window),
             inbound: Inbound::new(),
             arriving: Vec::new(),
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             queue: None,
             rooms: Vec::new(),
             will: None,

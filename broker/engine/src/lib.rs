@@ -42,6 +42,7 @@ mod route;
 mod session;
 pub mod settings;
 mod subscribe;
+mod subscriptions;
 mod tick;
 mod timers;
 pub mod topic_map;

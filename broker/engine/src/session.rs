@@ -3,7 +3,10 @@
 //! Invariant: a session is in the table exactly as long as it is connected or has not expired, and its index is not
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
-use crate::{acks::AckToken, message::Shared, queue::Queue, retained::Walks, will::DelayedWill};
+use crate::{
+    acks::AckToken, message::Shared, queue::Queue, retained::Walks, subscriptions::Subscriptions,
+    will::DelayedWill,
+};
 use foldhash::fast::FixedState;
 use katydid_mqtt::{
     packet::{PacketId, SubscribeOptions},
@@ -113,7 +116,7 @@ pub(crate) struct Session {
     pub(crate) outbound: Outbound<Sent>,
     pub(crate) inbound: Inbound,
     pub(crate) arriving: Vec<Arriving>,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) rooms: Vec<Place>,
     pub(crate) will: Option<Box<DelayedWill>>,

@@ -12,6 +12,7 @@ use crate::{
     retained::Page,
     room::Cause,
     session::{Session, Subscription},
+    subscriptions::Subscriptions,
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
@@ -144,8 +145,10 @@ impl Engine {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
-        let is_new = !session.subscriptions.iter().any(|known| &*known.filter == written);
-        if is_new && session.subscriptions.len() >= limits.subscriptions {
+        let is_new = !session.subscriptions.contains(written);
+        let is_full = session.subscriptions.count() >= limits.subscriptions
+            || crowd(&session.subscriptions, self.classify_filter(filter.as_str())) >= CROWD_MAX;
+        if is_new && is_full {
             self.links.counters.refused_subscriptions += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -162,6 +165,7 @@ impl Engine {
             (ChatFilter::Plain, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
+                self.ask(index, written, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
@@ -173,6 +177,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
+                self.ask(index, written, is_new);
                 self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
                 Ok(())
             }
@@ -182,6 +187,13 @@ impl Engine {
                 self.filter_answered(pending);
                 Ok(())
             }
+        }
+    }
+
+    /// A new filter counts from here on.
+    fn ask(&mut self, index: u32, filter: &str, is_new: bool) {
+        if let (true, Some(session)) = (is_new, self.sessions.by_index(index)) {
+            session.subscriptions.ask(filter);
         }
     }
 
@@ -292,15 +304,10 @@ impl Engine {
     pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let is_shared = subscription.filter.starts_with("$share/");
-        let known = session.subscriptions.iter_mut().find(|known| known.filter == subscription.filter);
-        let is_new = known.is_none();
-        match known {
-            Some(known) => *known = subscription,
-            None => {
-                session.subscriptions.push(subscription);
-                self.links.counters.subscriptions_now += 1;
-                self.links.counters.shared_subscriptions_now += u64::from(is_shared);
-            }
+        let is_new = session.subscriptions.put(subscription);
+        if is_new {
+            self.links.counters.subscriptions_now += 1;
+            self.links.counters.shared_subscriptions_now += u64::from(is_shared);
         }
         is_new
     }
@@ -404,10 +411,7 @@ impl Engine {
 
     fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else {
-            return false;
-        };
-        let subscription = session.subscriptions.swap_remove(at);
+        let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
         true
     }
@@ -415,7 +419,7 @@ impl Engine {
     /// Takes out every subscription of a session that ends.
     pub(crate) fn drop_subscriptions(&mut self, index: u32) {
         let Some(session) = self.sessions.by_index(index) else { return };
-        for subscription in std::mem::take(&mut session.subscriptions) {
+        for subscription in session.subscriptions.take() {
             self.withdraw(index, &subscription);
         }
         self.leave_rooms(index);
@@ -438,8 +442,21 @@ impl Engine {
                 let group = Arc::from(&*subscription.filter);
                 self.unwatch(filter, Some(&group));
             }
+            (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),
             _ => self.refresh_members(index),
         }
+    }
+}
+
+/// Filters of one session for one room, and for every room, at most: each is looked at for every message.
+const CROWD_MAX: usize = 64;
+
+/// How many subscriptions of a session are looked at wherever a filter is: those for its room, or for every room.
+fn crowd(subscriptions: &Subscriptions, filter: ChatFilter<'_>) -> usize {
+    match filter {
+        ChatFilter::Room { room, .. } => subscriptions.count_within(&format!("room/{room}/")),
+        ChatFilter::EveryRoom { .. } => subscriptions.count_within("room/+/"),
+        ChatFilter::Plain | ChatFilter::Reserved => 0,
     }
 }
 

@@ -242,6 +242,10 @@ impl Rig {
     }
 
     pub(crate) fn subscribe(&mut self, link: Link, id: u16, filter: &str, qos: QoS) {
+        self.subscribe_many(link, id, &[filter.to_owned()], qos);
+    }
+
+    pub(crate) fn subscribe_many(&mut self, link: Link, id: u16, filters: &[String], qos: QoS) {
         let options = SubscribeOptions {
             qos,
             no_local: false,
@@ -249,15 +253,9 @@ impl Rig {
             retain_handling: RetainHandling::Send,
         };
         let mut out = Vec::new();
-        encode::subscribe(
-            &mut out,
-            link.version,
-            packet_id(id),
-            None,
-            Default::default(),
-            [(filter, options)],
-        )
-        .expect("it is short");
+        let filters = filters.iter().map(|filter| (&**filter, options));
+        encode::subscribe(&mut out, link.version, packet_id(id), None, Default::default(), filters)
+            .expect("it is short");
         self.send(link, &out);
     }
 
