@@ -1,9 +1,12 @@
-//! The chat domain without MQTT packets and without I/O: names, and the topic grammar that maps rooms, groups and
-//! users onto topics.
+//! The chat domain without MQTT packets and without I/O: names, the topic grammar that maps rooms, groups and users onto
+//! topics, permissions, and the directory of people and places.
 //!
-//! Everything here is a pure function of its input. The engine asks it what a topic or a filter means; bridges and
-//! clients use the same grammar, so that a name that one of them accepts is a name for all.
+//! The engine asks it what a topic or a filter means, and who may do what; bridges and clients use the same grammar, so
+//! that a name that one of them accepts is a name for all.
 #![forbid(unsafe_code)]
 
+pub mod code;
+pub mod directory;
 pub mod name;
+pub mod permission;
 pub mod topic;

@@ -8,6 +8,9 @@ pub const USER_NAME_BYTES: usize = 64;
 /// Longest room or group name in bytes.
 pub const ROOM_NAME_BYTES: usize = 256;
 
+/// The name that the broker itself speaks under; nobody else can have it.
+pub const BROKER: &str = "katydid";
+
 /// Why a name is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
