@@ -13,7 +13,7 @@ pub(crate) struct Subscriptions {
     /// Sorted by filter.
     kept: Vec<Subscription>,
     /// New filters whose answers are on the way.
-    asked: Option<Box<BTreeSet<Box<str>>>>,
+    asked: BTreeSet<Box<str>>,
 }
 
 impl Subscriptions {
@@ -23,20 +23,18 @@ impl Subscriptions {
 
     /// Whether a filter is subscribed to or asked for.
     pub(crate) fn contains(&self, filter: &str) -> bool {
-        self.place(filter).is_ok() || self.asked.as_ref().is_some_and(|asked| asked.contains(filter))
+        self.place(filter).is_ok() || self.asked.contains(filter)
     }
 
     /// Subscriptions with those that are asked for.
     pub(crate) fn count(&self) -> usize {
-        self.kept.len() + self.asked.as_ref().map_or(0, |asked| asked.len())
+        self.kept.len() + self.asked.len()
     }
 
     /// How many of them begin with a text.
     pub(crate) fn count_within(&self, prefix: &str) -> usize {
-        let asked = self.asked.iter().flat_map(|asked| {
-            let from = (Bound::Included(prefix), Bound::Unbounded);
-            asked.range::<str, _>(from).take_while(move |filter| filter.starts_with(prefix))
-        });
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let asked = self.asked.range::<str, _>(from).take_while(|filter| filter.starts_with(prefix));
         self.within(prefix).count() + asked.count()
     }
 
@@ -48,17 +46,12 @@ impl Subscriptions {
 
     /// Notes a new filter whose answer is on the way.
     pub(crate) fn ask(&mut self, filter: &str) {
-        self.asked.get_or_insert_default().insert(filter.into());
+        self.asked.insert(filter.into());
     }
 
     /// Adds a subscription, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
     pub(crate) fn put(&mut self, subscription: Subscription) -> bool {
-        if let Some(asked) = self.asked.as_mut() {
-            asked.remove(&subscription.filter);
-            if asked.is_empty() {
-                self.asked = None;
-            }
-        }
+        self.asked.remove(&subscription.filter);
         match self.place(&subscription.filter) {
             Ok(at) => {
                 self.kept[at] = subscription;
