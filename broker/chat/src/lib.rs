@@ -9,6 +9,7 @@ pub mod base64;
 pub mod code;
 pub mod directory;
 pub mod event;
+pub mod history;
 pub mod name;
 pub mod permission;
 pub mod request;
