@@ -4,15 +4,15 @@
 use crate::{
     Engine,
     crossing::{Crossing, home},
-    deliver::Grant,
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
-    message::Shared,
     place::Cause,
     plain::{Subscriber, wants_retained},
     receive::Fault,
+    retained::Page,
     session::{Session, Subscription},
+    subscriptions::Subscriptions,
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
@@ -146,8 +146,11 @@ impl Engine {
         }
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
         let me = session.account.clone();
-        let is_new = !session.subscriptions.iter().any(|known| &*known.filter == written);
-        if is_new && session.subscriptions.len() >= limits.subscriptions {
+        let is_new = !session.subscriptions.contains(written);
+        let is_full = session.subscriptions.count() >= limits.subscriptions
+            || crowd(&session.subscriptions, &self.classify_filter(filter.as_str(), me.as_deref()))
+                >= CROWD_MAX;
+        if is_new && is_full {
             self.links.counters.refused_subscriptions += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -167,6 +170,7 @@ impl Engine {
             (ChatFilter::Plain | ChatFilter::Users, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
+                self.note_asked(index, written, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
@@ -178,6 +182,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
+                self.note_asked(index, written, is_new);
                 self.enter_place(Cause::Subscribe(pending), index, place, subscription, replay);
                 Ok(())
             }
@@ -187,6 +192,13 @@ impl Engine {
                 self.filter_answered(pending);
                 Ok(())
             }
+        }
+    }
+
+    /// A new filter counts from here on.
+    fn note_asked(&mut self, index: u32, filter: &str, is_new: bool) {
+        if let (true, Some(session)) = (is_new, self.sessions.by_index(index)) {
+            session.subscriptions.ask(filter);
         }
     }
 
@@ -218,8 +230,8 @@ impl Engine {
         }) as u64;
         for shard in homes {
             if shard == self.shard {
-                let retained = self.watched_from(shard, &filter, group.as_ref(), retained);
-                self.on_watched(ticket, &retained);
+                let page = self.watched_from(shard, &filter, group.as_ref(), retained);
+                self.on_watched(shard, ticket, page);
             } else {
                 let (filter, group) = (filter.clone(), group.clone());
                 self.send_to(shard, Crossing::Watch { filter, group, ticket, retained });
@@ -227,20 +239,20 @@ impl Engine {
         }
     }
 
-    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are retained.
+    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are the first retained.
     pub(crate) fn watched_from(
         &mut self,
         shard: ShardId,
         filter: &str,
         group: Option<&Arc<str>>,
         retained: bool,
-    ) -> Vec<Shared> {
+    ) -> Option<Page> {
         self.plain.watch(filter, group, shard);
-        if retained { self.retained_matching(filter) } else { Vec::new() }
+        retained.then(|| self.first_page(filter))
     }
 
     /// One home has answered: from the first answer on the subscription counts, so that nothing falls between.
-    pub(crate) fn on_watched(&mut self, ticket: u64, retained: &[Shared]) {
+    pub(crate) fn on_watched(&mut self, home: ShardId, ticket: u64, page: Option<Page>) {
         let Some(watching) = self.watching.get_mut(ticket as usize) else { return };
         watching.homes -= 1;
         let is_last = watching.homes == 0;
@@ -252,14 +264,8 @@ impl Engine {
         if is_first {
             self.place(index, lives, &subscription, &filter, group.as_ref());
         }
-        if lives {
-            let ids = [subscription.id];
-            let ids = if subscription.id == 0 { &[][..] } else { &ids };
-            for message in retained {
-                let (_, mut delivering) = self.delivering();
-                delivering.templates.reset();
-                delivering.offer(index, message, Grant { qos: subscription.options.qos, retain: true, ids });
-            }
+        if let (true, Some(page)) = (lives, page) {
+            self.begin_walk(index, home, &subscription, page);
         }
         if is_last {
             self.watching.remove(ticket as usize);
@@ -279,6 +285,9 @@ impl Engine {
     ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
         let is_new = lives && self.keep_subscription(index, subscription.clone());
+        if lives && !is_new {
+            self.regrant_walks(index, subscription);
+        }
         match (group, subscriber) {
             (None, subscriber) => {
                 if self.plain.complete(filter, subscriber, is_new) {
@@ -300,15 +309,10 @@ impl Engine {
     pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let is_shared = subscription.filter.starts_with("$share/");
-        let known = session.subscriptions.iter_mut().find(|known| known.filter == subscription.filter);
-        let is_new = known.is_none();
-        match known {
-            Some(known) => *known = subscription,
-            None => {
-                session.subscriptions.push(subscription);
-                self.links.counters.subscriptions_now += 1;
-                self.links.counters.shared_subscriptions_now += u64::from(is_shared);
-            }
+        let is_new = session.subscriptions.put(subscription);
+        if is_new {
+            self.links.counters.subscriptions_now += 1;
+            self.links.counters.shared_subscriptions_now += u64::from(is_shared);
         }
         is_new
     }
@@ -412,10 +416,7 @@ impl Engine {
 
     fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else {
-            return false;
-        };
-        let subscription = session.subscriptions.swap_remove(at);
+        let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
         true
     }
@@ -423,15 +424,16 @@ impl Engine {
     /// Takes out every subscription of a session that ends.
     pub(crate) fn drop_subscriptions(&mut self, index: u32) {
         let Some(session) = self.sessions.by_index(index) else { return };
-        for subscription in std::mem::take(&mut session.subscriptions) {
+        for subscription in session.subscriptions.take() {
             self.withdraw(index, &subscription);
         }
-        self.leave_rooms(index);
+        self.leave_places(index);
     }
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
         let me = self.sessions.peek(index).and_then(|session| session.account.clone());
+        self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
         match (self.classify_filter(filter, me.as_deref()), parsed) {
@@ -446,8 +448,22 @@ impl Engine {
                 let group = Arc::from(&*subscription.filter);
                 self.unwatch(filter, Some(&group));
             }
+            (ChatFilter::Place { place, .. }, _) => self.refresh_member(index, place),
             _ => self.refresh_members(index),
         }
+    }
+}
+
+/// Filters of one session for one place, and for every such place, at most: each is looked at for every message.
+const CROWD_MAX: usize = 64;
+
+/// How many subscriptions of a session are looked at wherever a filter is: those for its place, or for every such place.
+fn crowd(subscriptions: &Subscriptions, filter: &ChatFilter<'_>) -> usize {
+    match filter {
+        ChatFilter::Place { place, .. } => subscriptions.count_within(&format!("{place}/")),
+        ChatFilter::Every { root, .. } => subscriptions.count_within(&format!("{}/+/", root.as_str())),
+        ChatFilter::Own { .. } => subscriptions.count_within("user/"),
+        ChatFilter::Plain | ChatFilter::Users | ChatFilter::Reserved => 0,
     }
 }
 

@@ -88,7 +88,7 @@ impl Engine {
             self.keep_subscription(index, subscription);
             self.join(view_index, index, start, next, moves);
             self.start_exactly_once(view_index, index, cause, moves);
-            self.refresh_members(index);
+            self.refresh_member_in(index, view_index);
             self.save_position(index, view_index);
             self.sessions.mark_ready(index);
         } else {
@@ -161,19 +161,36 @@ impl Engine {
     /// Brings the members of a session in line with its subscriptions: the filters of each, and which places it is in.
     pub(crate) fn refresh_members(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
-        let seats = session.seats.clone();
-        for seat in seats {
-            let Some(session) = self.sessions.peek(index) else { return };
-            let Some(view) = self.views.get_mut(seat.view as usize) else { continue };
-            let (filters, is_in) =
-                filters_of(session, &view.name, view.members[seat.member as usize].is_admitted);
-            if is_in {
-                let member = &mut view.members[seat.member as usize];
-                member.simple = simple(&filters);
-                member.filters = filters;
-            } else {
-                self.leave(index, seat);
-            }
+        for seat in session.seats.clone() {
+            self.refresh_seat(index, seat);
+        }
+    }
+
+    /// The same for one place, where only a filter for it has changed.
+    pub(crate) fn refresh_member(&mut self, index: u32, place: &str) {
+        if let Some(view) = self.view_names.get(place).copied() {
+            self.refresh_member_in(index, view);
+        }
+    }
+
+    fn refresh_member_in(&mut self, index: u32, view: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        if let Some(seat) = session.seats.iter().find(|seat| seat.view == view).copied() {
+            self.refresh_seat(index, seat);
+        }
+    }
+
+    fn refresh_seat(&mut self, index: u32, seat: Seat) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let Some(view) = self.views.get_mut(seat.view as usize) else { return };
+        let (filters, is_in) =
+            filters_of(session, &view.name, view.members[seat.member as usize].is_admitted);
+        if is_in {
+            let member = &mut view.members[seat.member as usize];
+            member.simple = simple(&filters);
+            member.filters = filters;
+        } else {
+            self.leave(index, seat);
         }
     }
 
@@ -191,7 +208,7 @@ impl Engine {
     }
 
     /// A session ends: it leaves every place.
-    pub(crate) fn leave_rooms(&mut self, index: u32) {
+    pub(crate) fn leave_places(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
         for seat in session.seats.clone() {
             self.leave(index, seat);
@@ -244,17 +261,23 @@ impl Engine {
     pub(crate) fn save_positions(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
         for seat in session.seats.clone() {
-            self.save_position(index, seat.view);
+            self.save_seat(index, seat);
         }
     }
 
     fn save_position(&mut self, index: u32, view_index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
+        if let Some(seat) = session.seats.iter().find(|seat| seat.view == view_index).copied() {
+            self.save_seat(index, seat);
+        }
+    }
+
+    fn save_seat(&mut self, index: u32, seat: Seat) {
+        let Some(session) = self.sessions.peek(index) else { return };
         if !session.is_persistent() || !self.journal.is_on() {
             return;
         }
-        let Some(seat) = session.seats.iter().find(|seat| seat.view == view_index) else { return };
-        let view = &self.views[view_index as usize];
+        let view = &self.views[seat.view as usize];
         let member = &view.members[seat.member as usize];
         let in_flight = session.outbound.iter().filter_map(|resend| match resend {
             Resend::Publish {
@@ -281,9 +304,15 @@ impl Engine {
 fn filters_of(session: &Session, place: &str, is_admitted: bool) -> (Vec<Within>, bool) {
     let root = topic::root_of(place);
     let me = session.account.as_deref();
+    let (named, all) = match root {
+        Root::Pair => ("user/".to_owned(), ["user/#/".to_owned(), "user/#/".to_owned()]),
+        root => (format!("{place}/"), [format!("{}/+/", root.as_str()), format!("{}/#", root.as_str())]),
+    };
     let mut is_in = false;
     let mut filters = Vec::new();
-    for subscription in &session.subscriptions {
+    let subscriptions = &session.subscriptions;
+    let of_all = all.iter().flat_map(|prefix| subscriptions.within(prefix));
+    for subscription in subscriptions.within(&named).chain(of_all) {
         let within: Box<str> = match topic::classify_filter(&subscription.filter, me) {
             ChatFilter::Place { place: entered, within } if entered == place => {
                 is_in = true;
