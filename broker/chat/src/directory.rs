@@ -25,9 +25,15 @@ impl Default for Rules {
 #[derive(Debug, Default)]
 pub struct Directory {
     rules: Rules,
+    users: std::collections::HashMap<SessionId, std::sync::Arc<str>>,
 }
 
 impl Directory {
+    /// An empty directory.
+    pub fn new(rules: Rules, _seed: [u8; 32]) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
     /// A directory with the records of an earlier one, as [`Effect::Put`] said them, in the order of their keys.
     /// A record that does not parse is an error: it names the record, and nothing starts on half of what there was.
     ///
@@ -35,16 +41,47 @@ impl Directory {
     /// The key of a record that does not parse.
     pub fn restore<'a>(
         rules: Rules,
+        seed: [u8; 32],
         records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<Self, Vec<u8>> {
         match records.into_iter().next() {
             Some((key, _)) => Err(key.to_vec()),
-            None => Ok(Self { rules }),
+            None => Ok(Self::new(rules, seed)),
         }
     }
 
     /// Takes a command at a time in milliseconds since the Unix epoch (it may jump), and appends what follows.
-    pub fn handle(&mut self, _now_ms: u64, _command: Command<'_>, _effects: &mut Vec<Effect>) {}
+    pub fn handle(&mut self, _now_ms: u64, command: Command<'_>, effects: &mut Vec<Effect>) {
+        let open = |place: &str| Effect::Rules {
+            place: place.into(),
+            rules: Some(std::sync::Arc::new(crate::permission::PlaceRules {
+                visibility: crate::permission::Visibility::Public,
+                is_group: false,
+                is_pair: false,
+                registered_only: false,
+                read_only: false,
+                history_messages: 0,
+                history_ms: 0,
+                history_bytes: 0,
+            })),
+        };
+        match command {
+            Command::SignIn { ticket, name, .. } => {
+                let outcome =
+                    SignIn::Enter { user: name.into(), kind: crate::permission::UserKind::Anonymous };
+                effects.push(Effect::SignIn { ticket, outcome });
+            }
+            Command::SessionOpened { session, user, .. } => {
+                self.users.insert(session, user.into());
+            }
+            Command::Enter { ticket, place, .. } => {
+                effects.push(open(place));
+                effects.push(Effect::Enter { ticket, outcome: Ok(()) });
+            }
+            Command::Open { place, .. } => effects.push(open(place)),
+            _ => {}
+        }
+    }
 
     /// New rules from the operator.
     pub fn set_rules(&mut self, rules: Rules) {

@@ -10,7 +10,10 @@ use crate::{
     will::Will,
 };
 use bytes::Bytes;
-use katydid_chat::topic::{self, Topic};
+use katydid_chat::{
+    permission::UserKind,
+    topic::{self, Topic},
+};
 use katydid_mqtt::packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use katydid_store::{Entry, LogId, Op, Space};
 use std::{borrow::Cow, sync::Arc};
@@ -38,6 +41,12 @@ pub const ARRIVED: Space = Space(8);
 
 /// Session identifier to a will that waits for its delay.
 pub const WILLS: Space = Space(9);
+
+/// What the directory of people and places keeps, by its own keys.
+pub const CHAT: Space = Space(10);
+
+/// Place, a zero byte, and user to the read marker of the user there.
+pub const MARKERS: Space = Space(11);
 
 /// Logs of places have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
@@ -139,6 +148,38 @@ pub(crate) fn put_position(session: u64, place: &str, position: u64) -> Op {
 
 pub(crate) fn delete_position(session: u64, place: &str) -> Op {
     delete(POSITIONS, session_key(session, place.as_bytes()))
+}
+
+/// A number on its own, as positions and the like are written.
+pub(crate) fn read_number(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// A record of the directory.
+pub(crate) fn put_chat(key: Vec<u8>, value: Vec<u8>) -> Op {
+    put(CHAT, key, value)
+}
+
+pub(crate) fn delete_chat(key: Vec<u8>) -> Op {
+    delete(CHAT, key)
+}
+
+fn marker_key(place: &str, user: &str) -> Vec<u8> {
+    [place.as_bytes(), &[0], user.as_bytes()].concat()
+}
+
+pub(crate) fn put_marker(place: &str, user: &str, seq: u64) -> Op {
+    put(MARKERS, marker_key(place, user), seq.to_be_bytes().to_vec())
+}
+
+pub(crate) fn delete_marker(place: &str, user: &str) -> Op {
+    delete(MARKERS, marker_key(place, user))
+}
+
+/// The place, the user and the number of a read marker.
+pub(crate) fn read_marker<'a>(key: &'a [u8], value: &[u8]) -> Option<(&'a str, &'a str, u64)> {
+    let (place, user) = std::str::from_utf8(key).ok()?.split_once('\0')?;
+    Some((place, user, Reader(value).u64()?))
 }
 
 /// A QoS 2 message is sent: from the session's queue, or from a place.
@@ -265,6 +306,7 @@ pub(crate) fn read_will(value: &Bytes) -> Option<(Will, u64)> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionRecord {
     pub(crate) account: Option<Arc<str>>,
+    pub(crate) kind: UserKind,
     pub(crate) client_id: Arc<str>,
     pub(crate) expiry_secs: u32,
     /// When it expires if it does not come back, in milliseconds since the Unix epoch; 0 while connected.
@@ -272,10 +314,10 @@ pub(crate) struct SessionRecord {
     pub(crate) subscriptions: Vec<(Box<str>, u32, u8)>,
 }
 
-const SESSION_FORMAT: u8 = 1;
+const SESSION_FORMAT: u8 = 2;
 
 pub(crate) fn put_session(session: &Session, now: Now) -> Op {
-    let mut value = vec![SESSION_FORMAT, u8::from(session.account.is_some())];
+    let mut value = vec![SESSION_FORMAT, u8::from(session.account.is_some()), session.kind as u8];
     push_text(&mut value, session.account.as_deref().unwrap_or_default());
     push_text(&mut value, &session.client_id);
     value.extend_from_slice(&session.expiry_secs.to_be_bytes());
@@ -288,7 +330,7 @@ pub(crate) fn put_session(session: &Session, now: Now) -> Op {
     for subscription in session.subscriptions.kept() {
         push_text(&mut value, &subscription.filter);
         value.extend_from_slice(&subscription.id.to_be_bytes());
-        value.push(options_byte(subscription.options));
+        value.push(options_byte(subscription.options) | u8::from(subscription.is_dormant) << 7);
     }
     put(SESSIONS, session.id.to_be_bytes().to_vec(), value)
 }
@@ -304,6 +346,12 @@ pub(crate) fn read_session(value: &[u8]) -> Option<SessionRecord> {
         return None;
     }
     let has_account = reader.byte()? != 0;
+    let kind = match reader.byte()? {
+        0 => UserKind::Guest,
+        1 => UserKind::Anonymous,
+        2 => UserKind::Registered,
+        _ => return None,
+    };
     let account = reader.text()?;
     let account = has_account.then(|| Arc::from(account));
     let client_id = reader.text()?.into();
@@ -315,17 +363,18 @@ pub(crate) fn read_session(value: &[u8]) -> Option<SessionRecord> {
         let filter = reader.text()?.into();
         subscriptions.push((filter, reader.u32()?, reader.byte()?));
     }
-    Some(SessionRecord { account, client_id, expiry_secs, ends_at_unix_ms, subscriptions })
+    Some(SessionRecord { account, kind, client_id, expiry_secs, ends_at_unix_ms, subscriptions })
 }
 
 pub(crate) fn subscription_of(filter: Box<str>, id: u32, options: u8) -> Subscription {
+    let is_dormant = options & 0x80 != 0;
     let options = SubscribeOptions {
         qos: qos_of(options).unwrap_or(QoS::AtMostOnce),
         no_local: options & 4 != 0,
         retain_as_published: options & 8 != 0,
         retain_handling: RetainHandling::Send,
     };
-    Subscription { filter, options, id }
+    Subscription { filter, options, id, is_dormant }
 }
 
 /// Forgets everything about a session but what others share.

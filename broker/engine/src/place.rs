@@ -7,12 +7,17 @@
 //!
 //! A place is named by its key (`room/{name}`, `group/{name}`, `user/{a}/{b}`), which is also the key of its records.
 
+pub(crate) mod history;
 pub(crate) mod home;
+mod ids;
 mod members;
+mod rules;
 mod run;
+mod saying;
 pub(crate) mod view;
 
-pub(crate) use members::{Cause, Entering};
+pub(crate) use home::Arrival;
+pub(crate) use members::{Cause, Entering, EnteringAll, start_of};
 pub(crate) use view::Reading;
 
 use katydid_chat::topic::{self, Channel, Root, Topic};

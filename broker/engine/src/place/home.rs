@@ -3,20 +3,28 @@
 //! Invariants: numbers grow by one and none is given out before the lease that covers it is on disk, so that a crash
 //! skips numbers and never repeats one; the tail holds every entry that is not yet on disk.
 
+use super::{ids::RecentIds, saying::LookUp};
 use crate::{
     Engine,
     acks::Outcome,
-    crossing::{Crossing, Mark, Reply, Start},
+    crossing::{By, Crossing, Entered, Entrant, Mark, Reply, Start},
+    desk::Asked,
     io::{Output, ReadQuery, ShardId},
     journal::Waiter,
     message::{Message, Shared},
     mutant::Mutant,
     persist,
 };
-use katydid_chat::topic::Topic;
-use katydid_mqtt::reason::ReasonCode;
+use foldhash::fast::FixedState;
+use katydid_chat::{
+    code::Code,
+    permission::{PlaceRules, Standing},
+};
 use katydid_store::Entry;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
 
 /// A place at home.
 #[derive(Debug)]
@@ -30,17 +38,54 @@ pub(crate) struct Home {
     /// Numbers below this are covered by a lease that was asked for.
     asked: u64,
     /// Number of the first entry that is kept.
-    first: u64,
+    pub(super) first: u64,
     last_time_ms: u64,
-    tail: VecDeque<(Shared, u64)>,
+    pub(super) tail: VecDeque<(Shared, u64)>,
     tail_bytes: usize,
-    shards: Vec<ShardId>,
+    /// Shards with members, and how many answers each has had.
+    pub(super) shards: Vec<(ShardId, u64)>,
     /// Entries of this tick that have not been sent to the shards.
-    fresh: Vec<Shared>,
+    pub(super) fresh: Vec<Shared>,
     is_dirty: bool,
-    /// What was said while no number could be given.
-    held: VecDeque<(Shared, Option<Reply>, Option<Mark>)>,
-    last_used_ms: u64,
+    /// What was said and cannot be numbered yet, in order.
+    pub(super) held: VecDeque<Arrival>,
+    pub(super) last_used_ms: u64,
+    /// What the directory said of it.
+    pub(super) rules: Known,
+    /// How users stand who are not like everybody.
+    pub(super) standings: HashMap<Arc<str>, Standing, FixedState>,
+    /// Last values below it, by the topic below it.
+    pub(super) kept: BTreeMap<Box<str>, Shared>,
+    /// Read markers.
+    pub(super) markers: HashMap<Arc<str>, u64, FixedState>,
+    /// What the front of `held` waits for, from the store.
+    pub(super) looked_up: LookUp,
+    /// The `id`s of what was said lately.
+    pub(super) ids: Option<Box<RecentIds>>,
+    /// The newest number that the directory was told of, and when.
+    told: (u64, u64),
+}
+
+/// What a home knows of its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing.
+    Nothing,
+    /// It has asked.
+    Asked,
+    /// There is no such place.
+    Nowhere,
+    /// These.
+    Rules(Arc<PlaceRules>),
+}
+
+/// Something that is published in a place, at its home.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) message: Shared,
+    pub(crate) by: By,
+    pub(crate) reply: Option<Reply>,
+    pub(crate) mark: Option<Mark>,
 }
 
 /// Numbers leased at once.
@@ -48,16 +93,26 @@ const LEASE: u64 = 4096;
 /// Entries and bytes of one page of history.
 const PAGE_ENTRIES: usize = 1024;
 const PAGE_BYTES: usize = 128 << 10;
+/// How often the directory is told of the newest number of a place.
+const TOLD_MS: u64 = 1_000;
 
 /// A read of history that has been asked for.
 #[derive(Debug)]
 pub(crate) enum Fetch {
     /// Where a member starts; the number to take when the log has nothing.
-    Start { place: Arc<str>, shard: ShardId, ticket: u64, otherwise: u64 },
+    Start { place: Arc<str>, entrant: Entrant, otherwise: u64, is_evicted: bool },
     /// A page for a member who is behind.
     Page { shard: ShardId, ticket: u64, otherwise: u64 },
     /// A page of a session's queue: the session's index and identifier.
     Queue { index: u32, session: u64 },
+    /// The entry that an event names.
+    Named { place: Arc<str>, seq: u64 },
+    /// The newest entries of a place, for their `id`s.
+    Ids { place: Arc<str> },
+    /// A page of a log from which a user is erased.
+    Erase { place: Arc<str>, user: Arc<str> },
+    /// Entries for the answer to a request.
+    History(Box<super::history::Gathering>),
 }
 
 impl Home {
@@ -77,6 +132,13 @@ impl Home {
             is_dirty: false,
             held: VecDeque::new(),
             last_used_ms: 0,
+            rules: Known::Nothing,
+            standings: HashMap::default(),
+            kept: BTreeMap::new(),
+            markers: HashMap::default(),
+            looked_up: LookUp::Nothing,
+            ids: None,
+            told: (0, 0),
         }
     }
 
@@ -85,8 +147,43 @@ impl Home {
         self
     }
 
-    fn tail_first(&self) -> u64 {
+    pub(super) fn tail_first(&self) -> u64 {
         self.tail.front().map_or(self.next, |(entry, _)| entry.seq)
+    }
+
+    /// An entry that is in the tail.
+    pub(super) fn in_tail(&self, seq: u64) -> Option<&Shared> {
+        let at = self.tail.binary_search_by_key(&seq, |(entry, _)| entry.seq).ok()?;
+        self.tail.get(at).map(|(entry, _)| entry)
+    }
+
+    /// Puts another content in the place of an entry.
+    pub(super) fn replace(&mut self, entry: &Shared) {
+        if let Ok(at) = self.tail.binary_search_by_key(&entry.seq, |(entry, _)| entry.seq) {
+            self.tail_bytes = self.tail_bytes + entry.weight() - self.tail[at].0.weight();
+            self.tail[at].0 = entry.clone();
+        }
+        if let Some(fresh) = self.fresh.iter_mut().find(|fresh| fresh.seq == entry.seq) {
+            *fresh = entry.clone();
+        }
+    }
+
+    /// Whether nothing but memory is lost when it is forgotten.
+    pub(super) fn is_blank(&self) -> bool {
+        self.asked == 1 && self.shards.is_empty() && self.kept.is_empty() && self.held.is_empty()
+    }
+
+    /// Starts on another log, with the numbers that follow.
+    pub(super) fn start_anew(&mut self, log: u64) {
+        self.log = log;
+        self.first = self.next;
+        self.tail = VecDeque::new();
+        self.tail_bytes = 0;
+        self.fresh = Vec::new();
+        self.kept = BTreeMap::new();
+        self.standings = HashMap::default();
+        self.ids = None;
+        self.looked_up = LookUp::Nothing;
     }
 
     /// Drops recent entries that are on disk until the tail fits.
@@ -122,14 +219,13 @@ impl Home {
 
 impl Engine {
     /// The place at home; it is made when it is not there.
-    fn home_mut(&mut self, place: &str) -> &mut Home {
+    pub(super) fn home_mut(&mut self, place: &str) -> &mut Home {
         if !self.homes.contains_key(place) {
             let name: Arc<str> = place.into();
             let log = self.random() >> 1;
             let home = Home::new(name.clone(), log, 1, 1);
-            self.homes.insert(name.clone(), Box::new(home));
+            self.homes.insert(name, Box::new(home));
             self.links.counters.rooms_now += 1;
-            self.extend_lease(place);
         }
         self.homes.get_mut(place).expect("it was just inserted")
     }
@@ -146,7 +242,16 @@ impl Engine {
         let (name, asked) = (home.name.clone(), home.asked);
         self.journal.push(persist::put_place(&name, home.log, asked));
         self.leases.push_back((name, asked));
-        self.journal.wait(Waiter::Lease);
+        if !self.journal.wait(Waiter::Lease) {
+            self.lease_durable();
+        }
+    }
+
+    /// Writes the record of a place that starts on another log.
+    pub(super) fn renew_lease(&mut self, place: &str) {
+        if let Some(home) = self.homes.get(place) {
+            self.journal.push(persist::put_place(&home.name, home.log, home.asked));
+        }
     }
 
     /// A lease is on disk: numbers up to it can be given.
@@ -154,43 +259,31 @@ impl Engine {
         let Some((place, leased)) = self.leases.pop_front() else { return };
         let Some(home) = self.homes.get_mut(&place) else { return };
         home.leased = home.leased.max(leased);
-        let held = std::mem::take(&mut home.held);
-        for (message, reply, mark) in held {
-            self.publish_to_place(&message, reply, mark);
-        }
+        self.release_held(&place);
     }
 
-    /// Numbers a message, keeps it, and lets it out; what is not kept is only let out.
-    pub(crate) fn publish_to_place(&mut self, message: &Shared, reply: Option<Reply>, mark: Option<Mark>) {
-        let Topic::Said(said) = self.classify(message.topic()) else { return };
-        let place = &*said.place();
-        let is_logged = said.channel.is_logged();
+    /// Whether a number can be given now; where not, more are asked for.
+    pub(super) fn has_number(&mut self, place: &str) -> bool {
+        let Some(home) = self.homes.get(place) else { return false };
+        if home.next < home.leased {
+            return true;
+        }
+        if home.asked <= home.next {
+            self.extend_lease(place);
+        }
+        self.homes.get(place).is_some_and(|home| home.next < home.leased)
+    }
+
+    /// Numbers what may be said, keeps it, and lets it out. There has to be a number.
+    pub(super) fn number(&mut self, place: &str, arrival: &Arrival) {
         let now = self.now;
         let tail_bytes = self.settings.rooms.tail_bytes;
         let durable = self.journal.durable();
-        let home = self.home_mut(place);
-        home.last_used_ms = now.mono_ms;
-        if !is_logged {
-            let (name, shards) = (home.name.clone(), home.shards.clone());
-            for shard in shards {
-                self.signal_to(shard, &name, message);
-            }
-            if let Some(reply) = reply {
-                self.reply(reply, Outcome::SUCCESS);
-            }
-            return;
-        }
-        if home.next >= home.leased {
-            home.held.push_back((message.clone(), reply, mark));
-            if home.asked <= home.next {
-                self.extend_lease(place);
-            }
-            return;
-        }
+        let Some(home) = self.homes.get_mut(place) else { return };
         let (seq, time_ms) = (home.next, now.unix_ms.max(home.last_time_ms));
         home.next += 1;
         home.last_time_ms = time_ms;
-        let entry = Arc::new(message.numbered(seq, time_ms));
+        let entry = Arc::new(arrival.message.numbered(seq, time_ms));
         home.fresh.push(entry.clone());
         home.tail_bytes += entry.weight();
         let (log, name, needs_lease) = (home.log, home.name.clone(), home.next + LEASE / 2 > home.asked);
@@ -202,7 +295,7 @@ impl Engine {
         self.links.counters.room_messages += 1;
         let keep = Entry { seq, time_ms, bytes: entry.to_disk() };
         self.journal.push(katydid_store::Op::Append { log, entry: keep });
-        if let Some(mark) = mark.filter(|_| !Mutant::UnmarkedInbound.is_on()) {
+        if let Some(mark) = arrival.mark.filter(|_| !Mutant::UnmarkedInbound.is_on()) {
             self.journal.push(persist::put_inbound(mark));
         }
         let commit = self.journal.pending_number();
@@ -213,8 +306,13 @@ impl Engine {
         if needs_lease {
             self.extend_lease(place);
         }
-        let Some(reply) = reply else { return };
-        let outcome = Outcome { reason: ReasonCode::Success, numbered: Some((seq, time_ms)) };
+        self.acknowledge(arrival, (seq, time_ms));
+    }
+
+    /// Tells the publisher under which number its message is kept, when it is.
+    pub(super) fn acknowledge(&mut self, arrival: &Arrival, numbered: (u64, u64)) {
+        let Some(reply) = arrival.reply else { return };
+        let outcome = Outcome { numbered: Some(numbered), ..Outcome::SUCCESS };
         let waiter = Waiter::Publish(reply, outcome);
         if !self.journal.wait(waiter) {
             self.finish(waiter);
@@ -222,8 +320,12 @@ impl Engine {
     }
 
     fn trim_history(&mut self, place: &str) {
-        let keep = self.settings.rooms.history_messages;
+        let configured = self.settings.rooms.history_messages;
         let Some(home) = self.homes.get_mut(place) else { return };
+        let keep = match &home.rules {
+            Known::Rules(rules) if rules.history_messages > 0 => rules.history_messages,
+            _ => configured,
+        };
         if keep > 0 && home.next > home.first + keep + keep / 8 + 16 {
             home.first = home.next - keep;
             let (log, below) = (home.log, home.first);
@@ -233,6 +335,7 @@ impl Engine {
 
     /// Sends the entries of this tick to the shards that have members.
     pub(crate) fn distribute(&mut self, place: &str) {
+        let now_ms = self.now.mono_ms;
         let Some(home) = self.homes.get_mut(place) else { return };
         home.is_dirty = false;
         if home.fresh.is_empty() {
@@ -240,7 +343,11 @@ impl Engine {
         }
         let entries: Arc<[Shared]> = std::mem::take(&mut home.fresh).into();
         let (name, shards) = (home.name.clone(), home.shards.clone());
-        for shard in shards {
+        let is_told = home.told.1 != 0 && now_ms < home.told.1 + TOLD_MS;
+        if !is_told {
+            self.tell_said(&name);
+        }
+        for (shard, _) in shards {
             if shard == self.shard {
                 self.entries_here(&name, &entries);
             } else {
@@ -249,20 +356,32 @@ impl Engine {
         }
     }
 
-    fn signal_to(&mut self, shard: ShardId, place: &Arc<str>, message: &Shared) {
-        if shard == self.shard {
-            self.signal_here(place, message);
-        } else {
-            self.send_to(shard, Crossing::Signal { place: place.clone(), message: message.clone() });
+    /// Tells the directory of the newest number of a place.
+    fn tell_said(&mut self, place: &Arc<str>) {
+        let now_ms = self.now.mono_ms;
+        let Some(home) = self.homes.get_mut(place) else { return };
+        let seq = home.next - 1;
+        if home.told.0 < seq {
+            home.told = (seq, now_ms);
+            self.ask(Asked::Said { place: place.clone(), seq });
         }
     }
 
-    /// A shard has a new member: finds where it starts, and from there on sends the shard what is said.
-    pub(crate) fn enter_at_home(&mut self, shard: ShardId, place: &Arc<str>, start: Start, ticket: u64) {
+    /// Says something that is not numbered to the shards that have members.
+    pub(super) fn signal(&mut self, place: &str, message: &Shared) {
+        let Some(home) = self.homes.get(place) else { return };
+        let (name, shards) = (home.name.clone(), home.shards.clone());
+        for (shard, _) in shards {
+            self.tell(shard, Crossing::Signal { place: name.clone(), message: message.clone() });
+        }
+    }
+
+    /// The directory lets a session in: finds where it starts, and from there on sends its shard what is said.
+    pub(crate) fn enter_at_home(&mut self, place: &Arc<str>, start: Start, entrant: Entrant) {
         self.distribute(place);
         let home = self.home_mut(place);
         if let Some(start) = home.start_in_tail(start) {
-            return self.entered_at_home(shard, place, ticket, start);
+            return self.entered_at_home(place, entrant, start);
         }
         let otherwise = home.tail_first();
         let (log, before) = (home.log, otherwise);
@@ -272,29 +391,36 @@ impl Engine {
                 ReadQuery::Back { before, entries, bytes: usize::MAX }
             }
             Start::SinceTime(time_ms) => ReadQuery::Since { time_ms, entries: 1, bytes: 1 },
-            Start::Since(_) | Start::Live => return self.entered_at_home(shard, place, ticket, before),
+            Start::Since(_) | Start::Live => return self.entered_at_home(place, entrant, before),
         };
-        self.fetch(log, query, Fetch::Start { place: place.clone(), shard, ticket, otherwise });
+        self.fetch(log, query, Fetch::Start { place: place.clone(), entrant, otherwise, is_evicted: false });
     }
 
-    fn entered_at_home(&mut self, shard: ShardId, place: &Arc<str>, ticket: u64, start: u64) {
+    fn entered_at_home(&mut self, place: &Arc<str>, entrant: Entrant, start: u64) {
         // What was said before the answer is history for the shard, what comes after it is live.
         self.distribute(place);
         let home = self.home_mut(place);
-        if !home.shards.contains(&shard) {
-            home.shards.push(shard);
+        let at = home.shards.iter().position(|(shard, _)| *shard == entrant.shard);
+        let at = at.unwrap_or_else(|| {
+            home.shards.push((entrant.shard, 0));
+            home.shards.len() - 1
+        });
+        home.shards[at].1 += 1;
+        let answers = home.shards[at].1;
+        let kept = home.kept.values().cloned().collect();
+        let (log, next, needs_lease) = (home.log, home.next, home.asked <= home.next);
+        if needs_lease {
+            self.extend_lease(place);
         }
-        let (log, next) = (home.log, home.next);
-        if shard == self.shard {
-            self.on_entered(ticket, log, start, next);
-        } else {
-            self.send_to(shard, Crossing::Entered { ticket, log, start, next });
-        }
+        let place = place.clone();
+        let entered = Entered { place, why: entrant.why, log, start, next, answers, kept };
+        self.tell(entrant.shard, Crossing::Entered(Box::new(entered)));
     }
 
-    pub(crate) fn leave_at_home(&mut self, shard: ShardId, place: &str) {
+    /// A shard has no member any more, unless it was let in again meanwhile.
+    pub(crate) fn leave_at_home(&mut self, shard: ShardId, place: &str, answers: u64) {
         if let Some(home) = self.homes.get_mut(place) {
-            home.shards.retain(|known| *known != shard);
+            home.shards.retain(|known| *known != (shard, answers));
         }
     }
 
@@ -331,9 +457,13 @@ impl Engine {
     pub(crate) fn on_fetched(&mut self, ticket: u64, entries: &[Entry]) {
         let Some(fetch) = self.fetches.try_remove(ticket as usize) else { return };
         match fetch {
-            Fetch::Start { place, shard, ticket, otherwise } => {
+            Fetch::Start { place, entrant, otherwise, is_evicted } => {
+                if is_evicted {
+                    let (why, code) = (entrant.why, Code::NotMember);
+                    return self.tell(entrant.shard, Crossing::NotEntered { why, code });
+                }
                 let start = entries.first().map_or(otherwise, |entry| entry.seq.min(otherwise));
-                self.entered_at_home(shard, &place, ticket, start);
+                self.entered_at_home(&place, entrant, start);
             }
             Fetch::Page { shard, ticket, otherwise } => {
                 let page: Vec<Shared> = entries
@@ -345,13 +475,21 @@ impl Engine {
                 self.page_to(shard, ticket, page, next);
             }
             Fetch::Queue { index, session } => self.page_queue(index, session, entries),
+            Fetch::Named { place, seq } => self.on_named(&place, seq, entries),
+            Fetch::Ids { place } => self.on_ids(&place, entries),
+            Fetch::Erase { place, user } => self.on_erase(&place, &user, entries),
+            Fetch::History(gathering) => self.on_history(*gathering, entries),
         }
     }
 
     /// Gives back the memory of places that nobody used for a while, as far as their entries are on disk.
     pub(crate) fn rest_homes(&mut self, unused_ms: u64) {
         let (now_ms, durable) = (self.now.mono_ms, self.journal.durable());
+        let mut untold = Vec::new();
         for home in self.homes.values_mut() {
+            if home.told.0 + 1 < home.next && home.told.1 != 0 {
+                untold.push(home.name.clone());
+            }
             if home.last_used_ms + unused_ms <= now_ms && self.settings.persistence {
                 home.trim_tail(0, durable);
                 if home.tail.is_empty() {
@@ -359,11 +497,14 @@ impl Engine {
                 }
             }
         }
+        for place in untold {
+            self.tell_said(&place);
+        }
     }
 
     /// Makes the last lease exact, so that a planned restart skips no number.
     pub(crate) fn settle_leases(&mut self) {
-        for home in self.homes.values() {
+        for home in self.homes.values().filter(|home| home.asked > 1) {
             self.journal.push(persist::put_place(&home.name, home.log, home.next));
         }
     }

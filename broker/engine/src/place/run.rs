@@ -67,7 +67,8 @@ impl Run {
                 packet_id: 0,
                 subscription_ids: &[],
             };
-            let is_long = run.bytes.len() > RUN_BYTES || message.expires_at_ms.is_some();
+            let is_long =
+                run.bytes.len() > RUN_BYTES || message.expires_at_ms.is_some() || message.is_deleted;
             if is_long || message.encode(delivery, now, &mut run.bytes).is_some() {
                 return None;
             }

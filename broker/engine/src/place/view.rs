@@ -75,6 +75,8 @@ pub(crate) struct View {
     pub(crate) members: Slab<Member>,
     /// Enters that the home has not answered.
     pub(crate) pending: u32,
+    /// Answers that the home has given.
+    pub(crate) answers: u64,
     is_dirty: bool,
     /// Entries at the end of the tail that nobody has been sent.
     fresh: usize,
@@ -91,6 +93,7 @@ impl View {
             tail_bytes: 0,
             members: Slab::new(),
             pending: 0,
+            answers: 0,
             is_dirty: false,
             fresh: 0,
         }
@@ -130,6 +133,19 @@ impl View {
         if self.fresh == 0 {
             self.tail = VecDeque::new();
             self.tail_bytes = 0;
+        }
+    }
+
+    /// Puts another content in the place of an entry.
+    pub(crate) fn replace(&mut self, entry: &Shared) {
+        if let Ok(at) = self.tail.binary_search_by_key(&entry.seq, |(known, _)| known.seq) {
+            self.tail_bytes = self.tail_bytes + entry.weight() - self.tail[at].0.weight();
+            self.tail[at].0 = entry.clone();
+        }
+        for (_, member) in &mut self.members {
+            if let Some(known) = member.page.iter_mut().find(|known| known.seq == entry.seq) {
+                *known = entry.clone();
+            }
         }
     }
 
@@ -206,6 +222,13 @@ impl Engine {
         }
         for member in behind {
             self.read_page(index, member);
+        }
+    }
+
+    /// Delivers what is new in a place to its members, at once.
+    pub(super) fn settle_view_of(&mut self, place: &str) {
+        if let Some(&index) = self.view_names.get(place) {
+            self.settle_view(index);
         }
     }
 
@@ -311,13 +334,17 @@ fn vacant() -> Member {
 }
 
 /// What a member's filters grant to an entry: the highest QoS and every identifier; `None` where none matches.
-fn grant(
+pub(super) fn grant(
     delivering: &Delivering<'_>,
     session: u32,
     (filters, within_at): (&[Within], usize),
     entry: &Shared,
 ) -> Option<(QoS, Ids)> {
     let within = entry.topic().get(within_at..)?;
+    let ignored = delivering.sessions.peek(session)?.ignored.as_deref();
+    if entry.is_deleted || ignored.is_some_and(|ignored| is_ignored(entry, ignored)) {
+        return None;
+    }
     let is_own = delivering.published(session, entry);
     let mut ids = Vec::new();
     let mut qos = None;
@@ -330,6 +357,12 @@ fn grant(
         }
     }
     qos.map(|qos| (qos, Ids::from_slice(&ids)))
+}
+
+/// Whether an entry was said by somebody whom a user does not hear.
+fn is_ignored(entry: &Shared, ignored: &[Arc<str>]) -> bool {
+    let from = entry.topic().rsplit('/').next().unwrap_or_default();
+    ignored.iter().any(|name| **name == *from)
 }
 
 /// Sends a member entry after entry, until it is up to date, its connection takes no more, or it needs a page.
@@ -401,7 +434,11 @@ impl Runs<'_> {
         let Some(session) = delivering.sessions.by_index(member.session) else { return false };
         let Some(slot) = session.link else { return false };
         let keeps_exactly_once = qos == QoS::ExactlyOnce && session.is_persistent();
-        if keeps_exactly_once || session.held > 0 || !delivering.settings.access.is_open() {
+        if keeps_exactly_once
+            || session.ignored.is_some()
+            || session.held > 0
+            || !delivering.settings.access.is_open()
+        {
             return false;
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };
