@@ -102,7 +102,8 @@ pub enum QueuePolicy {
 impl Settings {
     /// What the directory is told of these settings.
     pub(crate) fn chat_rules(&self) -> katydid_chat::directory::Rules {
-        self.chat.clone()
+        let accounts = self.accounts.iter().map(|(name, hash)| (&**name, &**hash));
+        self.chat.clone().with_accounts(accounts)
     }
 }
 

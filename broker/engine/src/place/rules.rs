@@ -23,16 +23,24 @@ impl Engine {
             return;
         }
         let home = self.home_mut(place);
+        if home.rules == Known::Asked {
+            // The answer to that comes with the standing of everybody who has one.
+            home.standings.clear();
+        }
         home.rules = rules.map_or(Known::Nowhere, Known::Rules);
     }
 
     /// Everything that goes with the rules of a place is known.
     pub(crate) fn place_ruled(&mut self, place: &Arc<str>) {
         self.release_held(place);
-        let is_nowhere = self.homes.get(place).is_some_and(|home| home.rules == Known::Nowhere);
-        if is_nowhere && self.homes.get(place).is_some_and(|home| home.is_blank()) {
-            self.homes.remove(place);
-            self.links.counters.rooms_now -= 1;
+        let Some(home) = self.homes.get_mut(place) else { return };
+        if home.rules == Known::Nowhere {
+            // It may be made at any time.
+            home.rules = Known::Nothing;
+            if home.is_blank() {
+                self.homes.remove(place);
+                self.links.counters.rooms_now -= 1;
+            }
         }
     }
 
@@ -118,7 +126,7 @@ impl Engine {
             self.journal.push(katydid_store::Op::DropLog { log: old });
             self.renew_lease(place);
         }
-        self.release_held(place);
+        self.place_ruled(place);
     }
 
     /// Keeps a last value below a place, and tells who is there.
