@@ -281,7 +281,8 @@ impl Directory {
     pub(super) fn keep_place(&mut self, pid: Pid) {
         let Some(place) = self.places.all.get(&pid) else { return };
         // A guest goes with its session, and the broker has what it leaves.
-        let owner = self.user(place.owner).filter(|owner| owner.is_kept()).map_or(BROKER_UID, |_| place.owner);
+        let owner =
+            self.user(place.owner).filter(|owner| owner.is_kept()).map_or(BROKER_UID, |_| place.owner);
         let (key, value) = place.record(pid, self.key_of(owner));
         self.out.push(Effect::Put { key, value });
     }

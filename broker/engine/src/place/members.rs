@@ -5,7 +5,6 @@ use super::view::{Member, View, Within, grant};
 use crate::{
     Engine,
     crossing::{Crossing, Entered, Entry, Start, home},
-    deliver::Grant,
     desk::Asked,
     message::Shared,
     mutant::Mutant,
@@ -248,15 +247,19 @@ impl Engine {
         if kept.is_empty() {
             return;
         }
+        if let Some(member) = self.member_mut(view_index, index) {
+            member.kept.clear();
+        }
         let Some(session) = self.sessions.peek(index) else { return };
         let view = &self.views[view_index as usize];
         let (filters, _) = filters_of(session, &view.name, true, filter);
         let within_at = super::within_at(&view.name);
         for message in kept {
-            let (_, mut delivering) = self.delivering();
-            if let Some((qos, ids)) = grant(&delivering, index, (&filters, within_at), message) {
-                delivering.templates.reset();
-                delivering.offer(index, message, Grant { qos, retain: true, ids: ids.as_slice() });
+            let (_, delivering) = self.delivering();
+            if let Some((_, ids)) = grant(&delivering, index, (&filters, within_at), message)
+                && let Some(member) = self.member_mut(view_index, index)
+            {
+                member.kept.push_back((message.clone(), ids));
             }
         }
     }
@@ -314,6 +317,7 @@ impl Engine {
             is_resting,
             is_reading: false,
             page: VecDeque::new(),
+            kept: VecDeque::new(),
             page_next: 0,
             sent_below: 0,
         }) as u32;

@@ -44,6 +44,8 @@ pub(crate) struct Member {
     /// A page has been asked for.
     pub(crate) is_reading: bool,
     pub(crate) page: VecDeque<Shared>,
+    /// Last values of the place that it is yet to be sent, before anything else.
+    pub(crate) kept: VecDeque<(Shared, Ids)>,
     /// Number after the page.
     pub(crate) page_next: u64,
     /// QoS 2 messages below this were sent before a restart.
@@ -299,6 +301,10 @@ impl Engine {
     pub(crate) fn signal_here(&mut self, place: &str, message: &Shared) {
         let Some(&index) = self.view_names.get(place) else { return };
         let within_at = self.views[index as usize].within_at;
+        for (_, member) in &mut self.views[index as usize].members {
+            // What was kept before is not sent after what is kept now.
+            member.kept.retain(|(kept, _)| kept.topic() != message.topic());
+        }
         let members: Vec<(u32, Vec<Within>)> = self.views[index as usize]
             .members
             .iter()
@@ -328,6 +334,7 @@ fn vacant() -> Member {
         is_resting: true,
         is_reading: false,
         page: VecDeque::new(),
+        kept: VecDeque::new(),
         page_next: 0,
         sent_below: 0,
     }
@@ -359,6 +366,26 @@ pub(super) fn grant(
     qos.map(|qos| (qos, Ids::from_slice(&ids)))
 }
 
+/// Sends a member the last values of its place; `false` when its connection takes no more.
+fn send_kept(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) -> bool {
+    while let Some((message, ids)) = member.kept.front() {
+        let Some(slot) = delivering.sessions.peek(member.session).and_then(|session| session.link) else {
+            return false;
+        };
+        if !delivering.takes_more(slot) {
+            return false;
+        }
+        let origin = Origin::Place(view.log, 0);
+        let sent = Sent { message: message.clone(), retain: true, ids: ids.clone(), origin };
+        if !delivering.send_entry(member.session, slot, QoS::AtMostOnce, sent) {
+            return false;
+        }
+        member.kept.pop_front();
+    }
+    member.kept = VecDeque::new();
+    true
+}
+
 /// Whether an entry was said by somebody whom a user does not hear.
 fn is_ignored(entry: &Shared, ignored: &[Arc<str>]) -> bool {
     let from = entry.topic().rsplit('/').next().unwrap_or_default();
@@ -367,6 +394,9 @@ fn is_ignored(entry: &Shared, ignored: &[Arc<str>]) -> bool {
 
 /// Sends a member entry after entry, until it is up to date, its connection takes no more, or it needs a page.
 fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) -> Stop {
+    if !member.kept.is_empty() && !send_kept(view, member, delivering) {
+        return Stop::Blocked;
+    }
     while member.cursor < view.next {
         if view.is_behind(member) {
             return Stop::Behind;
@@ -429,6 +459,9 @@ impl Runs<'_> {
     fn deliver(&mut self, delivering: &mut Delivering<'_>, member: &mut Member) -> bool {
         let Some((qos, events)) = member.simple else { return false };
         if member.cursor != self.from || member.replay_below > self.from || !member.page.is_empty() {
+            return false;
+        }
+        if !member.kept.is_empty() {
             return false;
         }
         let Some(session) = delivering.sessions.by_index(member.session) else { return false };

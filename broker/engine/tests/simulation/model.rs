@@ -134,7 +134,8 @@ impl Model {
 
     /// Whether the broker itself speaks on a topic: who is in a room, and what becomes of it.
     pub(crate) fn is_brokers(topic: &str) -> bool {
-        let within = topic.strip_prefix("room/").and_then(|rest| rest.split_once('/')).map(|(_, within)| within);
+        let within =
+            topic.strip_prefix("room/").and_then(|rest| rest.split_once('/')).map(|(_, within)| within);
         within.is_some_and(|within| {
             within == "info" || within == "event/katydid" || within.starts_with("presence/")
         })
