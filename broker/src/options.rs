@@ -3,7 +3,7 @@
 
 use crate::{
     config::{self, Config, Placement, Sources},
-    passwd,
+    operator, passwd,
 };
 use clap::{ArgAction, Parser};
 use std::{
@@ -60,6 +60,8 @@ struct Options {
 enum Command {
     /// Set, change or delete a user's password in a password file
     Passwd(passwd::Options),
+    /// Ask a running broker to register, change, remove or list users
+    User(operator::Options),
 }
 
 /// What is left to do once the arguments are read.
@@ -100,6 +102,9 @@ fn decide(
     };
     if let Some(Command::Passwd(options)) = &options.command {
         return Start::Done(passwd::run(options));
+    }
+    if let Some(Command::User(options)) = &options.command {
+        return Start::Done(operator::run(options));
     }
     if options.print_config {
         return Start::Done(say(out, config::manual().trim_end(), 0));

@@ -188,11 +188,11 @@ impl Engine {
     ) {
         let shown = match connect.password {
             _ if is_certified => Shown::Certificate,
-            Some(password) => {
+            Some(password) if !password.0.is_empty() => {
                 request.password = Some(Secret(password.0.to_vec()));
                 Shown::Password(Secret(password.0.to_vec()))
             }
-            None => {
+            _ => {
                 let exclusive = connect.properties.user_properties.first("exclusive") == Some("1");
                 Shown::None { exclusive }
             }

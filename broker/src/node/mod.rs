@@ -6,6 +6,7 @@
 
 mod accept;
 mod connection;
+mod control;
 mod greeting;
 mod inbox;
 mod listeners;
@@ -16,7 +17,10 @@ mod sys;
 mod transport;
 mod verify;
 
+pub(crate) use control::SOCKET as CONTROL_SOCKET;
+
 use accept::{Acceptor, Admission};
+use control::Answers;
 use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Settings};
 use listeners::{ListenerState, Opened};
@@ -68,6 +72,8 @@ struct Links {
     notices: UnboundedSender<Notice>,
     clock: Clock,
     connect_timeout_ms: AtomicU64,
+    /// Operators who wait for an answer.
+    operators: Arc<Answers>,
 }
 
 impl Links {
@@ -182,6 +188,7 @@ impl Broker {
             notices: tell,
             clock: Clock::start(),
             connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
+            operators: Arc::default(),
         });
         let admission = Arc::new(Admission::new(
             config.max_connections,
@@ -190,7 +197,10 @@ impl Broker {
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
         let entropy = RandomState::new().build_hasher().finish();
-        let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored);
+        let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored)
+            .map_err(|key| {
+                format!("a record of people and places is damaged: {:?}", String::from_utf8_lossy(&key))
+            })?;
         drop(restored);
         let mut threads = Vec::with_capacity(shards);
         for (index, (poll, engine)) in polls.into_iter().zip(engines).enumerate() {
@@ -208,6 +218,15 @@ impl Broker {
                 }
             })?);
         }
+        let mut unix_sockets = unix_sockets(&config.listeners);
+        if let (Some(folder), true) = (&config.store.path, settings.rooms.enabled) {
+            match control::open(folder, &links.inboxes[0], &links.operators) {
+                Ok(path) => unix_sockets.push(path),
+                Err(error) => {
+                    warn!(%error, "the control socket cannot be opened; operator commands will not work")
+                }
+            }
+        }
         Ok(Self {
             links,
             notices,
@@ -218,7 +237,7 @@ impl Broker {
             verifiers,
             storage,
             store,
-            unix_sockets: unix_sockets(&config.listeners),
+            unix_sockets,
             verify_refused: verify_link.refused_counter(),
             statistics: Statistics::default(),
             reported: vec![None; shards],

@@ -309,6 +309,7 @@ impl Shard {
             | Letter::Durable(_)
             | Letter::Fetched { .. }
             | Letter::Verified { .. }
+            | Letter::Directory(_)
             | Letter::Reload(_)
             | Letter::System(_) => {}
         }
