@@ -155,6 +155,8 @@ pub(crate) enum Crossing {
     NotEntered { why: Entry, code: Code },
     /// To a session's shard: its wildcard subscription reaches so many places, which tell themselves.
     EnteredAll { ticket: u64, places: u32 },
+    /// To the shard of an UNSUBSCRIBE: its user has left the place.
+    LeftPlace { pending: u64 },
     /// To a place's home: this shard has no member any more, since it was answered so many times.
     Leave { place: Arc<str>, answers: u64 },
     /// From the directory to a place's home: its rules, or that there is no such place.

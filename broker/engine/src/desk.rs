@@ -86,7 +86,7 @@ pub(crate) enum Asked {
     /// It subscribes to all places of a kind that it is in.
     EnterAll { ticket: Option<u64>, session: u64, root: &'static str, start: Option<Start>, moves: bool },
     /// Its last subscription that names the place is gone.
-    Left { session: u64, place: Arc<str> },
+    Left { pending: u64, session: u64, place: Arc<str> },
     /// A place's home does not know its rules.
     Open { place: Arc<str>, user: Arc<str>, kind: UserKind },
     /// Something was numbered in a place.
@@ -122,6 +122,8 @@ struct Evicting {
     /// Shards that were told; `None` until the home has said.
     told: Option<u32>,
     done: u32,
+    /// An UNSUBSCRIBE that waits for it: its shard and its key there.
+    left: Option<(ShardId, u64)>,
 }
 
 /// A SUBSCRIBE for all places of a kind that is being carried out.
@@ -146,6 +148,8 @@ pub(crate) struct Desk {
     evicting: HashMap<u64, Evicting, FixedState>,
     joining: Option<Joining>,
     effects: Vec<Effect>,
+    /// Evictions that the command at hand has led to.
+    issued: Vec<u64>,
     /// Answers that wait for the disk.
     answers: Slab<Finished>,
 }
@@ -168,6 +172,7 @@ impl Desk {
             evicting: HashMap::default(),
             joining: None,
             effects: Vec::new(),
+            issued: Vec::new(),
             answers: Slab::new(),
         }
     }
@@ -278,7 +283,18 @@ impl Engine {
                     self.tell(from, Crossing::EnteredAll { ticket, places });
                 }
             }
-            Asked::Left { session, place } => self.command(Command::Left { session, place: &place }),
+            Asked::Left { pending, session, place } => {
+                desk.issued.clear();
+                self.command(Command::Left { session, place: &place });
+                let issued = self.desk.as_deref_mut().and_then(|desk| desk.issued.pop());
+                match (issued, self.desk.as_deref_mut()) {
+                    // Its wildcards may have reached the place too, and must not any more.
+                    (Some(ticket), Some(desk)) => {
+                        desk.evicting.entry(ticket).or_default().left = Some((from, pending));
+                    }
+                    _ => self.tell(from, Crossing::LeftPlace { pending }),
+                }
+            }
             Asked::Open { place, user, kind } => {
                 self.command(Command::Open { place: &place, user: &user, kind });
             }
@@ -313,7 +329,10 @@ impl Engine {
             None => evicting.done += 1,
         }
         if evicting.told == Some(evicting.done) {
-            desk.evicting.remove(&ticket);
+            let left = desk.evicting.remove(&ticket).and_then(|evicting| evicting.left);
+            if let Some((shard, pending)) = left {
+                self.tell(shard, Crossing::LeftPlace { pending });
+            }
             self.command(Command::Evicted { ticket });
         }
     }

@@ -444,7 +444,7 @@ impl Engine {
             let code = match topic::split_replay(written) {
                 Ok((_, filter)) if Filter::parse(filter).is_err() => ReasonCode::TopicFilterInvalid,
                 Err(_) => ReasonCode::TopicFilterInvalid,
-                Ok((_, filter)) if self.unsubscribe(index, filter) => ReasonCode::Success,
+                Ok((_, filter)) if self.unsubscribe(pending, index, filter) => ReasonCode::Success,
                 Ok(_) => ReasonCode::NoSubscriptionExisted,
             };
             if let Some(entry) = self.subscribing.get_mut(pending as usize) {
@@ -455,12 +455,12 @@ impl Engine {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
+    fn unsubscribe(&mut self, pending: u64, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
         if !subscription.is_dormant {
-            self.tell_left(index, &subscription.filter);
+            self.tell_left(pending, index, &subscription.filter);
         }
         true
     }
@@ -475,14 +475,17 @@ impl Engine {
     }
 
     /// Where no other subscription of the session names the place that a filter named, its user has left it there.
-    fn tell_left(&mut self, index: u32, filter: &str) {
+    fn tell_left(&mut self, pending: u64, index: u32, filter: &str) {
         let Some(session) = self.sessions.peek(index) else { return };
         let me = session.name.as_deref();
         let ChatFilter::Place { place, .. } = self.classify_filter(filter, me) else { return };
         let stays = session.subscriptions.within(&format!("{place}/")).any(|known| !known.is_dormant);
         if !stays {
             let (session, place) = (session.id, place.into());
-            self.ask(Asked::Left { session, place });
+            if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+                entry.remaining += 1;
+            }
+            self.ask(Asked::Left { pending, session, place });
         }
     }
 

@@ -91,6 +91,7 @@ impl Engine {
             Crossing::Entered(entered) => self.on_entered(*entered),
             Crossing::NotEntered { why, code } => self.on_not_entered(why, code),
             Crossing::EnteredAll { ticket, places } => self.on_entered_all(ticket, Some(places)),
+            Crossing::LeftPlace { pending } => self.filter_answered(pending),
             Crossing::Rules { place, rules } => self.set_place_rules(&place, rules),
             Crossing::Ruled { place } => self.place_ruled(&place),
             Crossing::Stands { place, user, standing } => self.set_standing(&place, user, standing),

@@ -45,6 +45,9 @@ impl Engine {
             }
             Effect::Admit { session, place, from_start } => self.admit(session, &place, from_start),
             Effect::Evict { ticket, place, user } => {
+                if let Some(desk) = self.desk.as_deref_mut() {
+                    desk.issued.push(ticket);
+                }
                 self.to_home(&place, |place| Crossing::Evict { place, user, ticket });
             }
             Effect::Rules { place, rules } => self.to_home(&place, |place| Crossing::Rules { place, rules }),
