@@ -68,6 +68,8 @@ struct Links {
     notices: UnboundedSender<Notice>,
     clock: Clock,
     connect_timeout_ms: AtomicU64,
+    /// For logs, by index in the settings of the engine.
+    listener_names: Vec<String>,
 }
 
 impl Links {
@@ -182,6 +184,7 @@ impl Broker {
             notices: tell,
             clock: Clock::start(),
             connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
+            listener_names: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
         });
         let admission = Arc::new(Admission::new(
             config.max_connections,
@@ -266,11 +269,15 @@ impl Broker {
         let Some(shards) = self.reported.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
             return;
         };
-        let counters = sys::sum(shards);
+        let mut counters = sys::sum(shards);
+        let doors = self.admission.counters();
+        counters.keep_alive_timeouts += doors.late.load(Relaxed);
         let storage = &self.storage.counters;
         let (store_syncs, store_sync_us) = self.store.syncs();
         let driver = DriverCounters {
-            connections_refused: self.admission.refused(),
+            connections_refused: doors.refused.load(Relaxed),
+            connections_delayed: doors.delayed.load(Relaxed),
+            connections_broken: doors.broken.load(Relaxed),
             verifications_refused: self.verify_refused.load(Relaxed),
             store_commits: storage.commits.load(Relaxed),
             store_joined: storage.joined.load(Relaxed),
