@@ -50,6 +50,8 @@ use crate::config::{Bind, Config, Listener, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the shards have to take new settings before it is said that they have.
+const RELOAD: Duration = Duration::from_secs(5);
 /// How often every inbox is emptied before the shards stop: a shard answers before it hands out what it took, a message
 /// takes two steps at most, and an answer may be left over from before.
 const SHUTDOWN_ROUNDS: usize = 4;
@@ -122,7 +124,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
             tokio::select! {
                 _ = due.tick(), if publishes => broker.ask_for_counters(),
                 signal = signals.next() => match signal {
-                    Signal::Reload => broker.reload(&mut config),
+                    Signal::Reload => broker.reload(&mut config).await?,
                     Signal::End => return broker.shut_down().await,
                 },
                 notice = broker.notices.recv() => broker.take_notice(notice)?,
@@ -294,7 +296,7 @@ impl Broker {
     }
 
     /// Reads the configuration again. What is wrong with it leaves the old one in force.
-    fn reload(&mut self, current: &mut Config) {
+    async fn reload(&mut self, current: &mut Config) -> Result<(), Failure> {
         let config = match current.reload() {
             Ok(Reloaded { config, kept }) => {
                 for change in kept {
@@ -304,7 +306,7 @@ impl Broker {
             }
             Err(problems) => {
                 error!(%problems, "the configuration cannot be read again; the old one stays");
-                return;
+                return Ok(());
             }
         };
         for (index, (state, listener)) in self.states.iter().zip(&config.listeners).enumerate() {
@@ -322,7 +324,14 @@ impl Broker {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
         *current = config;
+        // It is said when it is in force everywhere. An answer to an earlier question may still be on its way, so each
+        // shard is asked twice.
+        let deadline = Instant::now() + RELOAD;
+        for _ in 0..2 {
+            self.go_round(deadline).await?;
+        }
         info!("configuration read again");
+        Ok(())
     }
 
     /// Tells all engines to end and waits until they have handed out everything.
