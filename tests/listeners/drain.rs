@@ -91,3 +91,53 @@ fn everything_is_on_disk() {
     sleeper.expect_and_acknowledge("gone");
     sleeper.expect_quiet();
 }
+
+#[test]
+fn what_was_kept_is_found_with_another_number_of_shards() {
+    let shards = [&["--threads.shards", "3"][..], &["--threads.shards", "1"], &["--threads.shards", "4"]];
+    let mut broker = Broker::with(Settings { arguments: shards[0], ..Settings::default() });
+    let names: Vec<String> = (0..6).map(|index| format!("sleeper{index}")).collect();
+    for name in &names {
+        let mut sleeper = broker.connect(&Connect::lasting(V5, name));
+        sleeper.subscribe("plain/+", 1);
+        sleeper.subscribe("room/a/msg/+", 1);
+        sleeper.subscribe("room/b/msg/+", 1);
+        sleeper.disconnect();
+    }
+    let topics = ["plain/1", "plain/2", "room/a/msg/ann", "room/b/msg/ann"];
+    for (round, next) in shards.iter().cycle().skip(1).take(4).enumerate() {
+        let mut ann = broker.connect(&Connect::new(V5, "ann").user("ann"));
+        for topic in topics {
+            ann.publish(topic, &format!("{topic} {round}"), 1);
+        }
+        ann.retain("kept", &round.to_string(), 1);
+        // In order, and without.
+        if round % 2 == 0 {
+            assert!(broker.terminate().success());
+        } else {
+            broker.kill();
+        }
+        broker.restart_with(next);
+        for name in &names {
+            let (mut sleeper, ack) = broker.connect_with_ack(&Connect::lasting(V5, name));
+            assert!(ack.session_present, "{name} in round {round}");
+            let mut heard: Vec<String> = Vec::new();
+            for _ in topics {
+                let publish = sleeper.expect_publish();
+                sleeper.acknowledge(&publish);
+                heard.push(publish.text());
+            }
+            heard.sort_unstable();
+            assert_eq!(heard, topics.map(|topic| format!("{topic} {round}")), "{name}");
+            sleeper.expect_quiet();
+            sleeper.disconnect();
+        }
+        let mut late = broker.client(V5, "late");
+        late.subscribe("kept", 0);
+        late.expect_message(&round.to_string());
+        late.subscribe("$since/0/room/a/msg/+", 0);
+        for number in 0..=round {
+            late.expect_message(&format!("room/a/msg/ann {number}"));
+        }
+    }
+}
