@@ -323,3 +323,13 @@ fn delayed_will_survives_a_crash() {
     let message = witness.expect_message("farewell");
     assert!(property::find(&message.properties, property::MESSAGE_EXPIRY).is_some());
 }
+
+/// Section 3.1.3.2.3: a will that is not the UTF-8 it says is refused with 0x99.
+#[test]
+fn will_that_is_not_the_utf_8_it_says_is_refused_with_0x99() {
+    let broker = Broker::start();
+    let will = Publish::new("will/topic", b"\xff").property(property::payload_format(1));
+    let mut client = broker.open(V5);
+    client.send(&Connect::new(V5, "wrong").will(will).bytes());
+    client.expect_connack_refusal(0x99);
+}

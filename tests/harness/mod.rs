@@ -4,7 +4,7 @@
 //! writer and reader ([`packet`]). It must never use the broker's own codec: a mistake made on both sides would prove
 //! itself right. Invariant: whatever the broker sends is checked to be well formed before a test sees it, and every wait
 //! ends at an event or at a limit that fails the test. Driven by the test binaries beside it; each uses a part of it.
-#![allow(dead_code, reason = "each test binary uses a part of the harness")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of the harness")]
 
 mod broker;
 mod client;

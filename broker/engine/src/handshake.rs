@@ -2,12 +2,14 @@
 
 use crate::{
     Engine,
-    io::{ConnId, Input, Output},
+    io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
     link::{OwnAliases, Pause, Phase},
     mutant::Mutant,
     persist,
+    publish::is_as_stated,
     session::{Key, Session},
+    subscriptions::Subscriptions,
     timers::Timer,
     will::Will,
 };
@@ -117,6 +119,10 @@ impl Engine {
             self.links.counters.refused_topics += 1;
             return Some(ReasonCode::TopicNameInvalid);
         }
+        if connect.will.as_ref().is_some_and(|will| !is_as_stated(&will.properties, will.payload)) {
+            self.links.counters.refused_payloads += 1;
+            return Some(ReasonCode::PayloadFormatInvalid);
+        }
         let is_long = connect.client_id.len() > limits.topic_bytes
             || connect.user_name.is_some_and(|name| name.len() > limits.topic_bytes);
         if is_long {
@@ -139,12 +145,12 @@ impl Engine {
     }
 
     /// The password was checked.
-    pub(crate) fn on_verified(&mut self, conn: ConnId, good: bool) {
+    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
         let Some(request) = self.take_request(conn) else { return };
-        if good {
-            self.enter(conn.slot, *request);
-        } else {
-            self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword);
+        match verdict {
+            Verdict::Good => self.enter(conn.slot, *request),
+            Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
+            Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
         }
     }
 
@@ -209,6 +215,9 @@ impl Engine {
         session.outbound.resume();
         session.held = 0;
         session.inbound.reconnect();
+        if let Some(queue) = session.queue.as_mut() {
+            queue.catches_up = !queue.is_empty();
+        }
         let publisher = session.id;
         if session.ends_at_ms != 0 {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
@@ -297,7 +306,7 @@ impl Engine {
             outbound: Outbound::new(window),
             inbound: Inbound::new(),
             arriving: Vec::new(),
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             queue: None,
             rooms: Vec::new(),
             will: None,
@@ -309,6 +318,7 @@ impl Engine {
             has_moved: false,
             is_listed: false,
             subscribing: 0,
+            walks: None,
             held: 0,
         })
     }
@@ -480,7 +490,7 @@ impl Engine {
                 self.detach(conn.slot, true);
                 self.links.remove(conn);
             }
-            Input::Verified { conn, good } => self.on_verified(conn, good),
+            Input::Verified { conn, verdict } => self.on_verified(conn, verdict),
             _ => {}
         }
     }

@@ -35,12 +35,14 @@ mod publish;
 mod queue;
 mod receive;
 mod restore;
+mod retained;
 pub mod ring;
 mod room;
 mod route;
 mod session;
 pub mod settings;
 mod subscribe;
+mod subscriptions;
 mod tick;
 mod timers;
 pub mod topic_map;
@@ -49,7 +51,9 @@ mod will;
 mod permission;
 
 pub use counters::Counters;
-pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Warning};
+pub use io::{
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+};
 pub use settings::Settings;
 
 use foldhash::fast::FixedState;

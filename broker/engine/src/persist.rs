@@ -280,8 +280,8 @@ pub(crate) fn put_session(session: &Session, now: Now) -> Op {
         ends_at_ms => now.unix_ms + ends_at_ms.saturating_sub(now.mono_ms),
     };
     value.extend_from_slice(&ends_at.to_be_bytes());
-    value.extend_from_slice(&(session.subscriptions.len() as u32).to_be_bytes());
-    for subscription in &session.subscriptions {
+    value.extend_from_slice(&(session.subscriptions.kept().len() as u32).to_be_bytes());
+    for subscription in session.subscriptions.kept() {
         push_text(&mut value, &subscription.filter);
         value.extend_from_slice(&subscription.id.to_be_bytes());
         value.push(options_byte(subscription.options));

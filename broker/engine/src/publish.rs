@@ -15,7 +15,7 @@ use crate::{
 use katydid_chat::topic::Topic;
 use katydid_mqtt::{
     encode,
-    packet::{Ack, PacketType, Publish, QoS, UserProperties, Version},
+    packet::{Ack, PacketType, Publish, PublishProperties, QoS, UserProperties, Version},
     properties::UserPropertiesBuf,
     reason::ReasonCode,
     session::Receipt,
@@ -52,6 +52,11 @@ impl Engine {
                 std::borrow::Cow::Owned(topic.to_owned())
             }
         };
+        if publish.qos == QoS::AtMostOnce && !is_as_stated(&publish.properties, publish.payload) {
+            self.links.counters.refused_payloads += 1;
+            // No acknowledgement could say it, section 3.3.2.3.2.
+            return Err(Fault(ReasonCode::PayloadFormatInvalid, "a payload that is not the UTF-8 it says"));
+        }
         let Some(token) = self.register(conn, index, version, publish)? else { return Ok(()) };
         let Some(session) = self.sessions.peek(index) else { return Ok(()) };
         let refused = self.refuses_publish(session, publish, &topic);
@@ -131,6 +136,9 @@ impl Engine {
         if let Err(reason) = self.permits_publish(session.account.as_deref(), &session.client_id, topic) {
             return Some(reason);
         }
+        if !is_as_stated(&publish.properties, publish.payload) {
+            return Some(ReasonCode::PayloadFormatInvalid);
+        }
         // Number and time are the room's to give.
         let is_room = matches!(self.classify(topic), Topic::Room(_));
         let forges = |(name, _): (&str, &str)| matches!(name, "seq" | "time");
@@ -175,6 +183,7 @@ impl Engine {
         counters.publishes_dropped += 1;
         match reason {
             ReasonCode::NotAuthorized => counters.refused_not_authorized += 1,
+            ReasonCode::PayloadFormatInvalid => counters.refused_payloads += 1,
             _ => counters.refused_topics += 1,
         }
         let Some(token) = token.0 else { return };
@@ -247,6 +256,11 @@ impl Engine {
             });
         }
     }
+}
+
+/// Whether a payload that is stated to be UTF-8 is; subscribers rely on the statement, which is forwarded to them.
+pub(crate) fn is_as_stated(properties: &PublishProperties<'_>, payload: &[u8]) -> bool {
+    properties.payload_is_utf8 != Some(true) || std::str::from_utf8(payload).is_ok()
 }
 
 /// The acknowledgement that a publish is owed, where it is owed one.

@@ -53,6 +53,10 @@ impl Engine {
                 _ if is_greeting && rest.first().is_some_and(|first| first >> 4 != 1) => {
                     Err(Fault(ReasonCode::ProtocolError, "the first packet is not CONNECT"))
                 }
+                // Nor is the rest of what no client sends, whatever is in it [MQTT-4.13.1-1].
+                _ if rest.first().is_some_and(|first| is_of_a_server(*first)) => {
+                    Err(Fault(ReasonCode::ProtocolError, "a packet that only a server sends"))
+                }
                 Err(error) if is_greeting => return self.refuse_greeting(conn, error, rest, bytes.len()),
                 Err(error) => Err(error.into()),
                 Ok(None) => return used,
@@ -172,12 +176,13 @@ impl Engine {
             Packet::Disconnect(disconnect) => self.on_disconnect(conn, index, disconnect),
             Packet::Connect(_) => Err(Fault(ReasonCode::ProtocolError, "a second CONNECT [MQTT-3.1.0-2]")),
             Packet::Auth(_) => Err(Fault(ReasonCode::ProtocolError, "AUTH without an authentication method")),
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                Err(Fault(ReasonCode::ProtocolError, "a packet that only a server sends"))
-            }
-            Packet::Publish(_) | Packet::PubAck(_) => {
-                Err(Fault(ReasonCode::ProtocolError, "unexpected packet"))
-            }
+            // These never get here.
+            Packet::Publish(_)
+            | Packet::PubAck(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => Err(Fault(ReasonCode::ProtocolError, "unexpected packet")),
         }
     }
 
@@ -281,6 +286,10 @@ impl Engine {
     }
 
     fn on_disconnect(&mut self, conn: ConnId, index: u32, disconnect: &Disconnect<'_>) -> Result<(), Fault> {
+        if disconnect.server_reference.is_some() || !disconnect.reason.is_for_disconnect_by_client() {
+            // Section 3.14.2: only a server moves its clients, and says why it ends them.
+            return Err(Fault(ReasonCode::ProtocolError, "a DISCONNECT that only a server sends"));
+        }
         let longest = self.settings.limits.session_expiry_secs;
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         if let Some(secs) = disconnect.session_expiry_secs {
@@ -308,6 +317,11 @@ fn stated_version(packet: &[u8]) -> Option<Version> {
         5 => Some(Version::V5),
         _ => None,
     }
+}
+
+/// Whether a packet that begins so is CONNACK, SUBACK, UNSUBACK or PINGRESP.
+fn is_of_a_server(first_byte: u8) -> bool {
+    matches!(first_byte >> 4, 2 | 9 | 11 | 13)
 }
 
 fn is_subscription(packet_type: PacketType) -> bool {

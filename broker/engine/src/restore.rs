@@ -12,7 +12,8 @@ use crate::{
         Cause,
         home::{Fetch, Home},
     },
-    session::{Origin, Resumed, Session},
+    session::{Origin, Resumed, Session, Subscription},
+    subscriptions::Subscriptions,
     timers::Timer,
 };
 use katydid_chat::topic::Replay;
@@ -41,7 +42,7 @@ impl Engine {
             {
                 self.links.counters.retained_now += 1;
                 self.links.counters.retained_bytes_now += message.weight() as u64;
-                self.plain.retained.insert(message.topic(), message.clone());
+                self.plain.retained.insert(&message);
             }
         }
         let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
@@ -57,9 +58,11 @@ impl Engine {
             }
         }
         let mut known = BTreeMap::new();
+        let mut subscribed = Vec::new();
         for (_, key, value) in of(persist::SESSIONS) {
-            if let Some((id, index)) = self.restore_session(key, value, &logs) {
+            if let Some((id, (index, subscriptions))) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
+                subscribed.push((id, index, subscriptions));
             }
         }
         if self.shard.0 == 0 {
@@ -73,11 +76,11 @@ impl Engine {
                 self.restore_will(*index, will, at_unix_ms);
             }
         }
-        for (id, index) in known {
+        for (id, index, subscriptions) in subscribed {
             if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
                 queue.sent_below = *below;
             }
-            self.restore_subscriptions(id, index, &positions, &sent);
+            self.restore_subscriptions((id, index), subscriptions, &positions, &sent);
         }
     }
 
@@ -103,7 +106,7 @@ impl Engine {
         key: &[u8],
         value: &[u8],
         logs: &HashMap<LogId, LogStats>,
-    ) -> Option<(u64, u32)> {
+    ) -> Option<(u64, (u32, Vec<Subscription>))> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
         if record.expiry_secs == 0 {
@@ -126,6 +129,11 @@ impl Engine {
         let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
         self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
+        let subscriptions = record
+            .subscriptions
+            .into_iter()
+            .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
+            .collect();
         let index = self.sessions.insert(Session {
             id,
             account: record.account,
@@ -136,11 +144,7 @@ impl Engine {
             outbound: Outbound::new(self.settings.limits.inflight),
             inbound: Inbound::new(),
             arriving: Vec::new(),
-            subscriptions: record
-                .subscriptions
-                .into_iter()
-                .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
-                .collect(),
+            subscriptions: Subscriptions::default(),
             queue,
             rooms: Vec::new(),
             will: None,
@@ -152,12 +156,13 @@ impl Engine {
             has_moved: false,
             is_listed: false,
             subscribing: 0,
+            walks: None,
             held: 0,
         });
         if ends_at_ms != 0 {
             self.timers.set(ends_at_ms, Timer::Expiry(index));
         }
-        Some((id, index))
+        Some((id, (index, subscriptions)))
     }
 
     /// Takes off the disk what belongs to no session: its end and its last publish, on another shard, can cross, and a
@@ -239,14 +244,12 @@ impl Engine {
 
     fn restore_subscriptions(
         &mut self,
-        id: u64,
-        index: u32,
+        (id, index): (u64, u32),
+        subscriptions: Vec<Subscription>,
         positions: &HashMap<(u64, &[u8]), u64>,
         sent: &HashMap<(u64, &[u8]), u64>,
     ) {
         use katydid_chat::topic::Filter as ChatFilter;
-        let Some(session) = self.sessions.by_index(index) else { return };
-        let subscriptions = std::mem::take(&mut session.subscriptions);
         for subscription in subscriptions {
             let filter = subscription.filter.clone();
             match self.classify_filter(&filter) {

@@ -4,15 +4,15 @@
 use crate::{
     Engine,
     crossing::{Crossing, home},
-    deliver::Grant,
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
-    message::Shared,
     plain::{Subscriber, wants_retained},
     receive::Fault,
+    retained::Page,
     room::Cause,
     session::{Session, Subscription},
+    subscriptions::Subscriptions,
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
@@ -145,8 +145,10 @@ impl Engine {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
-        let is_new = !session.subscriptions.iter().any(|known| &*known.filter == written);
-        if is_new && session.subscriptions.len() >= limits.subscriptions {
+        let is_new = !session.subscriptions.contains(written);
+        let is_full = session.subscriptions.count() >= limits.subscriptions
+            || crowd(&session.subscriptions, self.classify_filter(filter.as_str())) >= CROWD_MAX;
+        if is_new && is_full {
             self.links.counters.refused_subscriptions += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -163,6 +165,7 @@ impl Engine {
             (ChatFilter::Plain, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
+                self.ask(index, written, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
@@ -174,6 +177,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
+                self.ask(index, written, is_new);
                 self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
                 Ok(())
             }
@@ -183,6 +187,13 @@ impl Engine {
                 self.filter_answered(pending);
                 Ok(())
             }
+        }
+    }
+
+    /// A new filter counts from here on.
+    fn ask(&mut self, index: u32, filter: &str, is_new: bool) {
+        if let (true, Some(session)) = (is_new, self.sessions.by_index(index)) {
+            session.subscriptions.ask(filter);
         }
     }
 
@@ -214,8 +225,8 @@ impl Engine {
         }) as u64;
         for shard in homes {
             if shard == self.shard {
-                let retained = self.watched_from(shard, &filter, group.as_ref(), retained);
-                self.on_watched(ticket, &retained);
+                let page = self.watched_from(shard, &filter, group.as_ref(), retained);
+                self.on_watched(shard, ticket, page);
             } else {
                 let (filter, group) = (filter.clone(), group.clone());
                 self.send_to(shard, Crossing::Watch { filter, group, ticket, retained });
@@ -223,20 +234,20 @@ impl Engine {
         }
     }
 
-    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are retained.
+    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are the first retained.
     pub(crate) fn watched_from(
         &mut self,
         shard: ShardId,
         filter: &str,
         group: Option<&Arc<str>>,
         retained: bool,
-    ) -> Vec<Shared> {
+    ) -> Option<Page> {
         self.plain.watch(filter, group, shard);
-        if retained { self.retained_matching(filter) } else { Vec::new() }
+        retained.then(|| self.first_page(filter))
     }
 
     /// One home has answered: from the first answer on the subscription counts, so that nothing falls between.
-    pub(crate) fn on_watched(&mut self, ticket: u64, retained: &[Shared]) {
+    pub(crate) fn on_watched(&mut self, home: ShardId, ticket: u64, page: Option<Page>) {
         let Some(watching) = self.watching.get_mut(ticket as usize) else { return };
         watching.homes -= 1;
         let is_last = watching.homes == 0;
@@ -248,14 +259,8 @@ impl Engine {
         if is_first {
             self.place(index, lives, &subscription, &filter, group.as_ref());
         }
-        if lives {
-            let ids = [subscription.id];
-            let ids = if subscription.id == 0 { &[][..] } else { &ids };
-            for message in retained {
-                let (_, mut delivering) = self.delivering();
-                delivering.templates.reset();
-                delivering.offer(index, message, Grant { qos: subscription.options.qos, retain: true, ids });
-            }
+        if let (true, Some(page)) = (lives, page) {
+            self.begin_walk(index, home, &subscription, page);
         }
         if is_last {
             self.watching.remove(ticket as usize);
@@ -275,6 +280,9 @@ impl Engine {
     ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
         let is_new = lives && self.keep_subscription(index, subscription.clone());
+        if lives && !is_new {
+            self.regrant_walks(index, subscription);
+        }
         match (group, subscriber) {
             (None, subscriber) => {
                 if self.plain.complete(filter, subscriber, is_new) {
@@ -296,15 +304,10 @@ impl Engine {
     pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let is_shared = subscription.filter.starts_with("$share/");
-        let known = session.subscriptions.iter_mut().find(|known| known.filter == subscription.filter);
-        let is_new = known.is_none();
-        match known {
-            Some(known) => *known = subscription,
-            None => {
-                session.subscriptions.push(subscription);
-                self.links.counters.subscriptions_now += 1;
-                self.links.counters.shared_subscriptions_now += u64::from(is_shared);
-            }
+        let is_new = session.subscriptions.put(subscription);
+        if is_new {
+            self.links.counters.subscriptions_now += 1;
+            self.links.counters.shared_subscriptions_now += u64::from(is_shared);
         }
         is_new
     }
@@ -408,10 +411,7 @@ impl Engine {
 
     fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else {
-            return false;
-        };
-        let subscription = session.subscriptions.swap_remove(at);
+        let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
         true
     }
@@ -419,7 +419,7 @@ impl Engine {
     /// Takes out every subscription of a session that ends.
     pub(crate) fn drop_subscriptions(&mut self, index: u32) {
         let Some(session) = self.sessions.by_index(index) else { return };
-        for subscription in std::mem::take(&mut session.subscriptions) {
+        for subscription in session.subscriptions.take() {
             self.withdraw(index, &subscription);
         }
         self.leave_rooms(index);
@@ -427,6 +427,7 @@ impl Engine {
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
+        self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
         match (self.classify_filter(filter), parsed) {
@@ -441,8 +442,21 @@ impl Engine {
                 let group = Arc::from(&*subscription.filter);
                 self.unwatch(filter, Some(&group));
             }
+            (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),
             _ => self.refresh_members(index),
         }
+    }
+}
+
+/// Filters of one session for one room, and for every room, at most: each is looked at for every message.
+const CROWD_MAX: usize = 64;
+
+/// How many subscriptions of a session are looked at wherever a filter is: those for its room, or for every room.
+fn crowd(subscriptions: &Subscriptions, filter: ChatFilter<'_>) -> usize {
+    match filter {
+        ChatFilter::Room { room, .. } => subscriptions.count_within(&format!("room/{room}/")),
+        ChatFilter::EveryRoom { .. } => subscriptions.count_within("room/+/"),
+        ChatFilter::Plain | ChatFilter::Reserved => 0,
     }
 }
 

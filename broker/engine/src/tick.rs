@@ -53,10 +53,14 @@ impl Engine {
             Crossing::Marked { mark } => self.forget_arrived(mark),
             Crossing::Delivered { part } => self.part_done(part),
             Crossing::Watch { filter, group, ticket, retained } => {
-                let retained = self.watched_from(from, &filter, group.as_ref(), retained);
-                self.send_to(from, Crossing::Watched { ticket, retained });
+                let page = self.watched_from(from, &filter, group.as_ref(), retained);
+                self.send_to(from, Crossing::Watched { ticket, page });
             }
-            Crossing::Watched { ticket, retained } => self.on_watched(ticket, &retained),
+            Crossing::Watched { ticket, page } => self.on_watched(from, ticket, page),
+            Crossing::Walk { session, ticket, filter, rest } => {
+                self.walk_at_home(from, session, ticket, &filter, &rest);
+            }
+            Crossing::Retained { session, ticket, page } => self.on_retained(session, ticket, page),
             Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
             Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
             Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
@@ -215,6 +219,7 @@ impl Engine {
             self.read_queue(index, from);
         }
         if open.is_some() {
+            self.walk_on(index);
             let places = self.sessions.peek(index).map(|session| session.rooms.len()).unwrap_or(0);
             for at in 0..places {
                 let place = self.sessions.peek(index).and_then(|session| session.rooms.get(at).copied());

@@ -1,8 +1,9 @@
 //! CONNECT and what has to be on disk before it is answered.
 
 use crate::rig::{Got, Rig};
-use katydid_engine::Settings;
+use katydid_engine::{Settings, Verdict};
 use katydid_mqtt::packet::{QoS, Version};
+use std::{collections::HashMap, sync::Arc};
 
 /// A session that was said to be gone must not come back after a power cut [MQTT-3.2.2-2].
 #[test]
@@ -55,4 +56,23 @@ fn the_newest_connection_enters() {
     assert_eq!(rig.got(older), []);
     assert_eq!(rig.got(newer), [Got::ConnAck { session_present: false }]);
     assert!(!rig.is_closed(newer));
+}
+
+/// A password that nobody had the time to look at is not a wrong one [MQTT-3.2.2-7].
+#[test]
+fn a_password_that_is_not_checked_is_told_from_a_wrong_one() {
+    let accounts: HashMap<Box<str>, Arc<str>> = HashMap::from([("ann".into(), "hash".into())]);
+    let mut rig = Rig::new(1, Settings { accounts: Arc::new(accounts), ..Settings::default() });
+    for (verdict, answer) in [
+        (Verdict::Good, Got::ConnAck { session_present: false }),
+        (Verdict::Bad, Got::Refused(0x86)),
+        (Verdict::Unchecked, Got::Refused(0x89)),
+    ] {
+        let link = rig.connect_as(Some("ann"), Version::V5, "client", true, 0);
+        rig.settle();
+        assert_eq!(rig.got(link), []);
+        rig.judge(verdict);
+        assert_eq!(rig.got(link), [answer]);
+        assert_eq!(rig.is_closed(link), verdict != Verdict::Good);
+    }
 }

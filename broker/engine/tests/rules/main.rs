@@ -2,6 +2,9 @@
 //!
 //! Owns one test a rule; must never use a socket or a clock. Driven by `cargo test -p katydid-engine --test rules`.
 
+mod crowd;
 mod entering;
+mod queue;
+mod retained;
 mod rig;
 mod subscribing;

@@ -4,11 +4,16 @@
 //! never decide by itself when something durable is told or a message between shards arrives. Invariant: nothing is
 //! lost or reordered. Driven by the tests beside it.
 
-use katydid_engine::{ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, home_shard};
+use katydid_engine::{
+    ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
+};
 use katydid_mqtt::{
     decode, encode,
-    packet::{Connect, ConnectProperties, Packet, PacketId, Publish, PublishProperties, QoS, Version},
-    packet::{RetainHandling, SubscribeOptions},
+    packet::{
+        Connect, ConnectProperties, Packet, PacketId, PacketType, Publish, PublishProperties, QoS,
+        RetainHandling, Secret, SubscribeOptions, Version,
+    },
+    reason::ReasonCode,
 };
 use katydid_store::{Limit, MemoryStore, Op, Store};
 use std::{
@@ -28,6 +33,7 @@ pub(crate) struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Got {
     ConnAck { session_present: bool },
+    Refused(u8),
     SubAck(Vec<u8>),
     UnsubAck(Vec<u8>),
     PubAck,
@@ -54,6 +60,8 @@ pub(crate) struct Rig {
     commits: VecDeque<(usize, u64, Vec<Op>)>,
     store: MemoryStore,
     lines: BTreeMap<(usize, ConnId), Line>,
+    /// Connections whose passwords nobody has checked.
+    passwords: Vec<(usize, ConnId)>,
     /// Whether sockets take bytes.
     pub(crate) takes_bytes: bool,
 }
@@ -69,17 +77,9 @@ impl Rig {
             commits: VecDeque::new(),
             store: MemoryStore::new(),
             lines: BTreeMap::new(),
+            passwords: Vec::new(),
             takes_bytes: true,
         }
-    }
-
-    /// Lets time pass, with what is due at its end.
-    pub(crate) fn pass(&mut self, ms: u64) {
-        self.now = Now { mono_ms: self.now.mono_ms + ms, unix_ms: self.now.unix_ms + ms };
-        for shard in 0..self.engines.len() {
-            self.engines[shard].handle(self.now, Input::Tick);
-        }
-        self.tick();
     }
 
     /// Settles every shard once and carries out what it says, but for what waits for the disk or another shard.
@@ -142,7 +142,8 @@ impl Rig {
                 self.line(shard, conn).is_closed = true;
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
-            Output::Verify { .. } | Output::Down => {}
+            Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
+            Output::Down => {}
         }
     }
 
@@ -175,9 +176,29 @@ impl Rig {
         }
     }
 
+    /// Says what became of every password.
+    pub(crate) fn judge(&mut self, verdict: Verdict) {
+        for (shard, conn) in std::mem::take(&mut self.passwords) {
+            self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
+        }
+        self.settle();
+    }
+
     /// Opens a connection and sends CONNECT; nothing is settled.
     pub(crate) fn connect(
         &mut self,
+        version: Version,
+        client_id: &str,
+        clean: bool,
+        expiry_secs: u32,
+    ) -> Link {
+        self.connect_as(None, version, client_id, clean, expiry_secs)
+    }
+
+    /// The same for a user, whose password is "secret".
+    pub(crate) fn connect_as(
+        &mut self,
+        user: Option<&str>,
         version: Version,
         client_id: &str,
         clean: bool,
@@ -194,8 +215,8 @@ impl Rig {
             keep_alive_secs: 0,
             client_id,
             will: None,
-            user_name: None,
-            password: None,
+            user_name: user,
+            password: user.map(|_| Secret(b"secret")),
             properties: if version == Version::V5 { properties } else { ConnectProperties::default() },
         };
         let link = Link { shard, conn, version };
@@ -221,6 +242,10 @@ impl Rig {
     }
 
     pub(crate) fn subscribe(&mut self, link: Link, id: u16, filter: &str, qos: QoS) {
+        self.subscribe_many(link, id, &[filter.to_owned()], qos);
+    }
+
+    pub(crate) fn subscribe_many(&mut self, link: Link, id: u16, filters: &[String], qos: QoS) {
         let options = SubscribeOptions {
             qos,
             no_local: false,
@@ -228,15 +253,9 @@ impl Rig {
             retain_handling: RetainHandling::Send,
         };
         let mut out = Vec::new();
-        encode::subscribe(
-            &mut out,
-            link.version,
-            packet_id(id),
-            None,
-            Default::default(),
-            [(filter, options)],
-        )
-        .expect("it is short");
+        let filters = filters.iter().map(|filter| (&**filter, options));
+        encode::subscribe(&mut out, link.version, packet_id(id), None, Default::default(), filters)
+            .expect("it is short");
         self.send(link, &out);
     }
 
@@ -263,6 +282,22 @@ impl Rig {
         self.send(link, &out);
     }
 
+    pub(crate) fn acknowledge(&mut self, link: Link, id: PacketId) {
+        let mut out = Vec::new();
+        encode::ack(&mut out, link.version, PacketType::PubAck, id, ReasonCode::Success);
+        self.send(link, &out);
+    }
+
+    /// Bytes that wait for a socket that takes none.
+    pub(crate) fn waiting_bytes(&mut self, link: Link) -> usize {
+        let mut bytes = 0;
+        self.engines[link.shard].transmit(link.conn, |slices| {
+            bytes = slices.iter().map(|slice| slice.len()).sum();
+            Err(std::io::ErrorKind::WouldBlock.into())
+        });
+        bytes
+    }
+
     /// What the client got since it was last asked for.
     pub(crate) fn got(&mut self, link: Link) -> Vec<Got> {
         let bytes = std::mem::take(&mut self.line(link.shard, link.conn).written);
@@ -271,6 +306,7 @@ impl Rig {
         while let Some(frame) = decode::frame(rest, u32::MAX).expect("an engine writes packets") {
             rest = &rest[frame.len..];
             got.push(match decode::packet(frame, link.version).expect("an engine writes packets") {
+                Packet::ConnAck(ack) if ack.reason.is_error() => Got::Refused(ack.reason as u8),
                 Packet::ConnAck(ack) => Got::ConnAck { session_present: ack.session_present },
                 Packet::SubAck(ack) => Got::SubAck(ack.codes.to_vec()),
                 Packet::UnsubAck(ack) => Got::UnsubAck(ack.codes.to_vec()),
