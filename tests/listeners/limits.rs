@@ -79,15 +79,16 @@ fn a_client_over_its_publish_rate_is_not_read_for_a_while() {
         let mut fast = broker.client(version, "fast");
         let begun = Instant::now();
         let all: Vec<u8> =
-            (1..=25).flat_map(|number| Publish::new("x", number.to_string()).bytes(version)).collect();
+            (1..=25).flat_map(|id| Publish::new("x", id.to_string()).qos1(id).bytes(version)).collect();
         fast.send(&all);
         // Others go on meanwhile.
         let mut other = broker.client(version, "other");
         other.publish("calm", "said", 1);
         observer.expect_message("said");
         assert!(begun.elapsed() < Duration::from_secs(2), "others waited");
-        for number in 1..=25 {
-            listener.expect_message(&number.to_string());
+        for id in 1..=25 {
+            listener.expect_message(&id.to_string());
+            fast.expect_ack(packet::PUBACK, id);
         }
         let took = begun.elapsed();
         assert!(took > Duration::from_millis(1900), "25 messages in {took:?}");
