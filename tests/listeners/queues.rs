@@ -30,11 +30,16 @@ fn a_sleeping_session_keeps_the_newest() {
         // About 1,000 bytes of each message are its payload.
         (&["--limits.queue-size", "20KiB"], 20),
     ] {
-        let broker = broker(arguments);
+        let mut broker = broker(arguments);
         let mut client = sleeper(&broker, V5);
         client.subscribe("x", 1);
         client.disconnect();
         publish(&broker, 100);
+        // A crash does not bring back what was dropped.
+        broker.kill();
+        broker.restart();
+        let mut observer = broker.client(V3, "observer");
+        let queued = value(&mut observer, "$SYS/broker/katydid/queued_now", |queued| queued > 0);
         let mut client = sleeper(&broker, V5);
         let first = client.expect_publish();
         client.acknowledge(&first);
@@ -45,9 +50,27 @@ fn a_sleeping_session_keeps_the_newest() {
             client.expect_and_acknowledge(&text(number));
         }
         client.expect_quiet();
-        let mut observer = broker.client(V3, "observer");
-        value(&mut observer, "$SYS/broker/katydid/dropped_queue_full", |dropped| dropped == first as u64);
+        assert_eq!(queued, kept as u64);
     }
+}
+
+#[test]
+fn a_queue_that_is_longer_than_memory_keeps_the_newest_too() {
+    let broker = broker(&["--limits.queue-messages", "2000"]);
+    let mut client = sleeper(&broker, V5);
+    client.subscribe("x", 1);
+    client.disconnect();
+    // Twice what waits in memory, and as much again that takes the place of the oldest.
+    publish(&broker, 4000);
+    let mut observer = broker.client(V3, "observer");
+    value(&mut observer, "$SYS/broker/katydid/dropped_queue_full", |dropped| dropped == 2000);
+    value(&mut observer, "$SYS/broker/katydid/queued_now", |queued| queued == 2000);
+    let mut client = sleeper(&broker, V5);
+    for number in 2000..4000 {
+        client.expect_and_acknowledge(&text(number));
+    }
+    client.expect_quiet();
+    value(&mut observer, "$SYS/broker/katydid/queued_bytes_now", |bytes| bytes == 0);
 }
 
 #[test]

@@ -150,6 +150,8 @@ fn figures_follow_what_happens() {
     publisher.retain("x/1", "12345", 1);
     publisher.publish("x/2", "12345", 1);
     value(&mut observer, "$SYS/broker/retained messages/count", |now| now == own + 1);
+    value(&mut observer, "$SYS/broker/katydid/queued_now", |now| now == 2);
+    value(&mut observer, "$SYS/broker/messages/stored", |now| now == own + 3);
     value(&mut observer, "$SYS/broker/publish/messages/received", |now| now == 2);
     value(&mut observer, "$SYS/broker/publish/bytes/received", |now| now == 10);
     value(&mut observer, "$SYS/broker/clients/maximum", |now| now >= 2);

@@ -129,7 +129,8 @@ impl Engine {
             return Some(ReasonCode::ClientIdentifierNotValid);
         }
         if self.is_going_down {
-            return Some(ReasonCode::ServerShuttingDown);
+            // 0x8B is for DISCONNECT only.
+            return Some(ReasonCode::ServerUnavailable);
         }
         None
     }

@@ -221,9 +221,14 @@ impl Engine {
         self.write_ring(conn, write)
     }
 
-    /// What was counted so far.
+    /// What was counted so far, and what waits now: this looks at every session, so it is not for each tick.
     pub fn counters(&self) -> Counters {
-        self.links.counters
+        let mut counters = self.links.counters;
+        for queue in self.sessions.queues() {
+            counters.queued_now += queue.len() as u64;
+            counters.queued_bytes_now += queue.bytes() as u64;
+        }
+        counters
     }
 
     /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.

@@ -128,7 +128,6 @@ impl Engine {
         };
         let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
-        self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
         let subscriptions = record
             .subscriptions
             .into_iter()
