@@ -62,6 +62,8 @@ pub(crate) struct Rig {
     lines: BTreeMap<(usize, ConnId), Line>,
     /// Connections whose passwords nobody has checked.
     passwords: Vec<(usize, ConnId)>,
+    /// Bytes of the records that were ever written.
+    pub(crate) written_bytes: usize,
     /// Whether sockets take bytes.
     pub(crate) takes_bytes: bool,
 }
@@ -78,6 +80,7 @@ impl Rig {
             store: MemoryStore::new(),
             lines: BTreeMap::new(),
             passwords: Vec::new(),
+            written_bytes: 0,
             takes_bytes: true,
         }
     }
@@ -113,6 +116,12 @@ impl Rig {
     pub(crate) fn settle(&mut self) {
         self.talk();
         while let Some((shard, number, ops)) = self.commits.pop_front() {
+            let bytes = |op: &Op| match op {
+                Op::Put { key, value, .. } => key.len() + value.len(),
+                Op::Delete { key, .. } => key.len(),
+                Op::Append { .. } | Op::Trim { .. } | Op::DropLog { .. } => 0,
+            };
+            self.written_bytes += ops.iter().map(bytes).sum::<usize>();
             self.store.commit(ops).expect("memory takes everything");
             self.engines[shard].handle(self.now, Input::Durable { number });
             self.talk();
