@@ -10,8 +10,8 @@ use katydid_engine::{
 use katydid_mqtt::{
     decode, encode,
     packet::{
-        Connect, ConnectProperties, Packet, PacketId, PacketType, Publish, PublishProperties, QoS,
-        RetainHandling, Secret, SubscribeOptions, Version,
+        Connect, ConnectProperties, Disconnect, Packet, PacketId, PacketType, Publish, PublishProperties,
+        QoS, RetainHandling, Secret, SubscribeOptions, Version,
     },
     reason::ReasonCode,
 };
@@ -248,6 +248,20 @@ impl Rig {
     pub(crate) fn cut(&mut self, link: Link) {
         self.line(link.shard, link.conn).is_closed = true;
         self.engines[link.shard].handle(self.now, Input::Closed { conn: link.conn });
+    }
+
+    /// Sends DISCONNECT with a session expiry.
+    pub(crate) fn disconnect(&mut self, link: Link, session_expiry_secs: u32) {
+        let packet = Disconnect {
+            reason: ReasonCode::Success,
+            session_expiry_secs: Some(session_expiry_secs),
+            reason_string: None,
+            user_properties: Default::default(),
+            server_reference: None,
+        };
+        let mut out = Vec::new();
+        encode::disconnect_with(&mut out, link.version, &packet).expect("it is short");
+        self.send(link, &out);
     }
 
     pub(crate) fn subscribe(&mut self, link: Link, id: u16, filter: &str, qos: QoS) {
