@@ -87,6 +87,8 @@ pub struct Engine {
     sessions: session::Sessions,
     /// Connections whose CONNECT waits for the disk.
     entering_keys: HashMap<session::Key, ConnId, FixedState>,
+    /// Stored sessions that ended, and the commit that takes each off the disk, until it has.
+    ended: HashMap<session::Key, u64, FixedState>,
     timers: timers::Timers,
     journal: journal::Journal,
     outputs: VecDeque<Output>,
@@ -148,6 +150,7 @@ impl Engine {
             links: link::Links::new(),
             sessions: session::Sessions::default(),
             entering_keys: HashMap::default(),
+            ended: HashMap::default(),
             timers: timers::Timers::default(),
             outputs: VecDeque::new(),
             warnings: Vec::new(),
