@@ -11,12 +11,14 @@ mod block;
 #[cfg(feature = "sled")]
 mod disk;
 mod memory;
+mod walk;
 
 use bytes::Bytes;
 
 #[cfg(feature = "sled")]
 pub use disk::{Counters, DelayedSync, FileSync, Options, SledStore, SyncHook};
 pub use memory::MemoryStore;
+pub use walk::{Entries, Records};
 
 /// Names one append-only log: a room's history or a session's queue.
 pub type LogId = u64;
@@ -101,6 +103,47 @@ pub struct Limit {
     pub bytes: usize,
 }
 
+/// What a log may hold, for [`Store::excess`]. By default everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Number of entries at most.
+    pub entries: u64,
+    /// Sum of their bytes at most.
+    pub bytes: u64,
+    /// No entry older than this, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { entries: u64::MAX, bytes: u64::MAX, since_ms: 0 }
+    }
+}
+
+impl Keep {
+    /// Whether the first of `entries` entries with `bytes` bytes must go, when it is of this time.
+    pub(crate) fn is_exceeded(&self, entries: u64, bytes: u64, time_ms: u64) -> bool {
+        entries > 0 && (entries > self.entries || bytes > self.bytes || time_ms < self.since_ms)
+    }
+}
+
+/// Some of a space's records, and where to go on; see [`Store::page`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Keys and values.
+    pub records: Vec<(Bytes, Bytes)>,
+    /// What gives the next page; `None` after the last.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a walk over the records of a space. The default is the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    part: u8,
+    after: Option<Bytes>,
+    commits: Option<u64>,
+}
+
 /// What a log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogStats {
@@ -165,6 +208,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every record of `space`, in the order of the keys.
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+
+    /// The number below which a [`Op::Trim`] must forget entries of `log`, so that it holds no more than `keep` says;
+    /// `None` where nothing has to go, which costs no look at the disk. Otherwise it reads what would go, a chunk at a
+    /// time, and nothing behind it.
+    fn excess(&self, log: LogId, keep: Keep) -> Result<Option<Seq>, StoreError>;
+
+    /// Some of the records of `space`, in no order: a page of about `limit`, so that a walk over all of them needs little
+    /// memory. A record that is there all the time comes once at least, and exactly once where nothing is committed
+    /// before the walk's end; its value is that of the moment. Holds up commits while it reads.
+    fn page(&self, space: Space, cursor: &Cursor, limit: Limit) -> Result<Page, StoreError>;
 }
 
 impl std::fmt::Display for StoreError {

@@ -21,6 +21,7 @@ mod checkpoint;
 mod chunk;
 mod history;
 mod journal;
+mod pages;
 mod records;
 mod recovery;
 mod sizes;
@@ -37,13 +38,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use bytes::Bytes;
 
-use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
+use crate::{
+    Allowance, Cursor, Entry, Keep, Limit, LogId, LogStats, Op, Page, Seq, Space, Store, StoreError,
+    number_after,
+};
 use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::codec::{self, Mark, Written};
 use journal::{Amended, CommitNo, Journal};
 use sizes::Sizes;
-use state::State;
+use state::{Excess, State};
 use sweep::Schedule;
 pub use sync::{DelayedSync, FileSync, SyncHook};
 use values::Scratch;
@@ -452,6 +456,25 @@ impl Store for SledStore {
         let state = shared(&self.state);
         checkpoint::overlay(space, &state.leaving, &state.changes, &mut found);
         Ok(found.into_iter().collect())
+    }
+
+    fn excess(&self, log: LogId, keep: Keep) -> Result<Option<Seq>, StoreError> {
+        let from_memory = |state: &state::LogState| (state.span(log), state.excess(keep));
+        let with_history = |(span, excess): (Span, Excess)| match excess {
+            Excess::None => Ok(None),
+            Excess::Below(below) => Ok(Some(below)),
+            Excess::InHistory { stats, tail } => {
+                let first = self.trees.history.excess(span, keep, stats.entries, stats.bytes)?;
+                Ok(Some(first.unwrap_or(tail)))
+            }
+        };
+        Ok(self.consistent(log, from_memory, with_history)?.flatten())
+    }
+
+    fn page(&self, space: Space, cursor: &Cursor, limit: Limit) -> Result<Page, StoreError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = shared(&self.state);
+        pages::page(&self.trees.records, &state, writer.last_commit, space, cursor, limit)
     }
 }
 

@@ -6,13 +6,14 @@
 //! A put or delete that a crash cut short is written again by whoever drives this, from the journal.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::sizes::Sizes;
 use super::values::{self, Scratch, Values};
-use crate::block::{Reader, put_bytes};
+use crate::block::{self, Reader, put_bytes};
 use crate::{Space, StoreError};
 
 /// The record's key is all there.
@@ -73,18 +74,34 @@ impl Records {
 
     /// Adds every record of `space` to `found`.
     pub(super) fn scan(&self, space: Space, found: &mut BTreeMap<Bytes, Bytes>) -> Result<(), StoreError> {
-        for item in self.values.with_prefix(&[space.0]) {
-            let (stored, value) = item?;
-            let body = self.values.joined(&stored, value)?;
-            match stored.get(1) {
-                Some(&WHOLE) => {
-                    found.insert(Bytes::copy_from_slice(&stored[2..stored.len() - 1]), body);
-                }
-                Some(&CUT) => found.extend(listed(body)?),
-                _ => return Err(StoreError::Corrupt("a record's key".into())),
-            }
+        for item in self.items(space, None) {
+            found.extend(item?.1);
         }
         Ok(())
+    }
+
+    /// What is on disk of `space`, behind the item whose stored key is `after`: stored keys, each with the records that
+    /// are in its item.
+    pub(super) fn items(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<(Bytes, Vec<(Bytes, Bytes)>), StoreError>> + '_ {
+        let from = match after {
+            Some(after) => Bound::Excluded(after.to_vec()),
+            None => Bound::Included(vec![space.0]),
+        };
+        let to = space.0.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded(vec![next]));
+        self.values.range((from, to)).map(|item| {
+            let (stored, value) = item?;
+            let body = self.values.joined(&stored, value)?;
+            let records = match stored.get(1) {
+                Some(&WHOLE) => vec![(Bytes::copy_from_slice(&stored[2..stored.len() - 1]), body)],
+                Some(&CUT) => listed(body)?,
+                _ => return Err(StoreError::Corrupt("a record's key".into())),
+            };
+            Ok((block::shared(stored), records))
+        })
     }
 
     fn stored_key(&self, space: Space, key: &[u8]) -> (Vec<u8>, bool) {
