@@ -9,12 +9,16 @@
 #[cfg(feature = "sled")]
 mod block;
 #[cfg(feature = "sled")]
+mod cipher;
+#[cfg(feature = "sled")]
 mod disk;
 mod memory;
 mod walk;
 
 use bytes::Bytes;
 
+#[cfg(feature = "sled")]
+pub use cipher::StorageKey;
 #[cfg(feature = "sled")]
 pub use disk::{Counters, DelayedSync, FileSync, Options, SledStore, SyncHook};
 pub use memory::MemoryStore;
@@ -177,12 +181,40 @@ pub enum StoreError {
         /// The newest format that this program reads.
         known: u32,
     },
+    /// The key does not fit the database. Nothing was changed.
+    Key(KeyProblem),
     /// The caller broke the contract: a number that was not greater than the last one of its log.
     Misuse(String),
     /// An earlier commit failed, or the store has stopped halfway through one.
     Failed,
     /// The backend failed.
     Backend(String),
+}
+
+/// What is wrong with the key of an encrypted database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// The database is encrypted, and there is no key.
+    Missing,
+    /// The database is encrypted with another key.
+    Wrong,
+    /// There is a key, and the database is not encrypted.
+    Unused,
+    /// A key is 64 hexadecimal digits, and this is not.
+    Malformed,
+}
+
+impl std::fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the database is encrypted, and there is no key",
+            Self::Wrong => "the database is encrypted with another key",
+            Self::Unused => "there is a key, and the database is not encrypted",
+            Self::Malformed => {
+                "a key is 64 hexadecimal digits, as `openssl rand -hex 32` makes them, and this is none"
+            }
+        })
+    }
 }
 
 /// Logs and records on stable storage. One thread commits; any thread reads.
@@ -233,6 +265,7 @@ impl std::fmt::Display for StoreError {
                 "storage: the database has format {found}, and this program reads up to {known}: it was written by a \
                  later version"
             ),
+            Self::Key(problem) => write!(f, "storage: {problem}"),
             Self::Misuse(what) => write!(f, "storage: {what}"),
             Self::Failed => write!(f, "storage: an earlier commit failed, and none is accepted after it"),
             Self::Backend(what) => write!(f, "storage: {what}"),

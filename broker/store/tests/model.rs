@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use katydid_store::{
     Cursor, Entries, Entry, Keep, Limit, LogId, MemoryStore, Op, Options, Records, Seq, SledStore, Space,
-    Store,
+    StorageKey, Store,
 };
 use proptest::prelude::*;
 
@@ -49,8 +49,9 @@ fn key(number: u8) -> Bytes {
     }
 }
 
-fn options() -> Options {
-    Options { segment_bytes: 64 << 10, journal_bytes: 6_000, journal_blocks: 40, ..Options::default() }
+fn options(is_encrypted: bool) -> Options {
+    let key = is_encrypted.then(|| StorageKey::parse(&"0f".repeat(32)).expect("a key"));
+    Options { key, segment_bytes: 64 << 10, journal_bytes: 6_000, journal_blocks: 40, ..Options::default() }
 }
 
 /// Turns steps into operations that keep the contract: numbers that grow, times that do not fall.
@@ -185,11 +186,12 @@ proptest! {
     #[test]
     fn the_disk_store_is_the_store_in_memory(
         commits in prop::collection::vec((prop::collection::vec(step(), 1..12), 0_u64..u64::MAX), 1..150),
+        is_encrypted in prop::bool::weighted(0.25),
     ) {
         let folder = folder();
         let memory = MemoryStore::new();
         let mut writer = Writer::default();
-        let mut disk = SledStore::open(folder.path(), options()).expect("a new database");
+        let mut disk = SledStore::open(folder.path(), options(is_encrypted)).expect("a new database");
         for (steps, probe) in commits {
             let ops: Vec<Op> = steps.iter().map(|step| writer.op(step)).collect();
             memory.commit(ops.clone()).expect("the model takes it");
@@ -199,7 +201,7 @@ proptest! {
             }
             if probe % 9 == 0 {
                 drop(disk);
-                disk = SledStore::open(folder.path(), options()).expect("the same database");
+                disk = SledStore::open(folder.path(), options(is_encrypted)).expect("the same database");
                 same(&disk, &memory, probe);
             }
         }

@@ -110,13 +110,18 @@ fn a_later_format_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path()).commit(vec![append(1, 1, 10)]).expect("commits");
     let format = folder.path().join("format");
-    fs::write(&format, "2\n").expect("a file");
+    fs::write(&format, "3\n").expect("a file");
     let refused = SledStore::open(folder.path(), Options::default());
-    assert!(matches!(refused, Err(StoreError::Newer { found: 2, known: 1 })));
+    assert!(matches!(refused, Err(StoreError::Newer { found: 3, known: 2 })));
     fs::write(&format, "two\n").expect("a file");
     assert!(matches!(SledStore::open(folder.path(), Options::default()), Err(StoreError::Corrupt(_))));
     fs::write(&format, "1\n").expect("a file");
     assert_eq!(seqs(&open(folder.path()).read(1, 0, ALL).expect("read")), [1]);
+    assert_eq!(
+        fs::read_to_string(&format).expect("a file"),
+        "2\n",
+        "an earlier version would not read it now"
+    );
 }
 
 #[test]

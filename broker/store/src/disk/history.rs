@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::chunk::{ChunkReader, Place, Summary, encode};
 use super::sizes::Sizes;
 use super::values::{self, Item, Scratch, Values};
+use crate::block::Seal;
 use crate::{Allowance, Entry, Keep, LogId, Seq, StoreError};
 
 /// The entries of a log from `from` on and below `to`.
@@ -60,8 +61,8 @@ impl History {
         self.values.trees()
     }
 
-    pub(super) fn open(db: &sled::Db, sizes: Sizes) -> Result<Self, StoreError> {
-        Ok(Self { values: Values::open(db, "history", sizes)?, sizes })
+    pub(super) fn open(db: &sled::Db, sizes: Sizes, seal: &Seal) -> Result<Self, StoreError> {
+        Ok(Self { values: Values::open(db, "history", sizes, seal)?, sizes })
     }
 
     /// Writes `entries` as one chunk, in place of one that begins with the same entry. There must be one at least.

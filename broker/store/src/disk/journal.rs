@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::barrier::Barrier;
 use super::sizes::Sizes;
-use crate::block::{self, Reader};
+use crate::block::{self, Place, Reader, Seal};
 use crate::{LogId, Seq, StoreError};
 use codec::{Mark, Written, decode_ops, mark_of};
 
@@ -37,6 +37,7 @@ pub(super) struct Journal {
     live_bytes: usize,
     largest: usize,
     block: Vec<u8>,
+    seal: Seal,
 }
 
 /// A slot that may be written. It holds an old block until then.
@@ -64,7 +65,7 @@ pub(super) type Amended = HashMap<(LogId, Seq), CommitNo>;
 
 impl Journal {
     /// Reads what commits above `mark` there are, in order.
-    pub(super) fn open(db: &sled::Db, mark: CommitNo) -> Result<(Self, Vec<Found>), StoreError> {
+    pub(super) fn open(db: &sled::Db, mark: CommitNo, seal: &Seal) -> Result<(Self, Vec<Found>), StoreError> {
         let tree = db.open_tree("journal")?;
         let mut journal = Self {
             tree,
@@ -74,6 +75,7 @@ impl Journal {
             live_bytes: 0,
             largest: 0,
             block: Vec::new(),
+            seal: seal.clone(),
         };
         let mut commits: BTreeMap<CommitNo, BTreeMap<u32, (Block, u32, Bytes)>> = BTreeMap::new();
         for item in &journal.tree {
@@ -82,7 +84,7 @@ impl Journal {
             let bytes = value.len();
             journal.note_size(slot, bytes);
             journal.largest = journal.largest.max(bytes);
-            let mut reader = Reader::new(block::open(&block::shared(value))?);
+            let mut reader = Reader::new(seal.open(place(&key), &block::shared(value))?);
             let commit = u64::from_le_bytes(reader.fixed()?);
             let part = u32::from_le_bytes(reader.fixed()?);
             let parts = u32::from_le_bytes(reader.fixed()?);
@@ -146,14 +148,14 @@ impl Journal {
         sizes: Sizes,
         barrier: &mut Barrier,
     ) -> Result<(), StoreError> {
-        let part_bytes = sizes.value - block::SEAL_BYTES - HEAD_BYTES;
+        let part_bytes = sizes.value - self.seal.bytes() - HEAD_BYTES;
         let parts = ops.len().div_ceil(part_bytes) as u32;
         barrier.room_for(2 * Sizes::change(self.largest, self.largest))?;
         for (part, ops) in (0_u32..).zip(ops.chunks(part_bytes)) {
             self.begin_block(commit, part, parts);
             self.block.extend_from_slice(ops);
-            block::seal(&mut self.block);
             let slot = self.free.pop_front().map_or(self.slots.len() as u32, |free| free.slot);
+            self.seal.seal(place(&slot.to_be_bytes()), &mut self.block);
             barrier.room_for(Sizes::one_of_a_run(self.block.len()))?;
             self.tree.insert(slot.to_be_bytes(), self.block.as_slice())?;
             let bytes = self.block.len();
@@ -167,7 +169,7 @@ impl Journal {
     }
 
     fn begin_block(&mut self, commit: CommitNo, part: u32, parts: u32) {
-        block::begin(&mut self.block);
+        self.seal.begin(&mut self.block);
         self.block.extend_from_slice(&commit.to_le_bytes());
         self.block.extend_from_slice(&part.to_le_bytes());
         self.block.extend_from_slice(&parts.to_le_bytes());
@@ -224,8 +226,9 @@ impl Journal {
             .collect();
         let mut parts: Vec<Bytes> = Vec::with_capacity(slots.len());
         for slot in &slots {
-            let value = self.tree.get(slot.to_be_bytes())?.ok_or_else(|| damaged("a slot"))?;
-            let body = block::open(&block::shared(value))?;
+            let key = slot.to_be_bytes();
+            let value = self.tree.get(key)?.ok_or_else(|| damaged("a slot"))?;
+            let body = self.seal.open(place(&key), &block::shared(value))?;
             parts.push(
                 body.get(HEAD_BYTES..).map(|ops| body.slice_ref(ops)).ok_or_else(|| damaged("a block"))?,
             );
@@ -248,7 +251,7 @@ impl Journal {
 
     /// Writes the block that was begun over the one in `slot`.
     fn replace(&mut self, slot: u32, barrier: &mut Barrier) -> Result<(), StoreError> {
-        block::seal(&mut self.block);
+        self.seal.seal(place(&slot.to_be_bytes()), &mut self.block);
         // The leaf that may be written whole has the slots beside this one.
         let (index, beside) = (slot as usize, 20);
         let near = &self.slots[index.saturating_sub(beside)..self.slots.len().min(index + beside)];
@@ -277,6 +280,10 @@ fn marks_within(marks: &[(usize, Mark)], begin: usize, length: usize) -> Box<[Ma
     let first = marks.partition_point(|(at, _)| *at < begin).saturating_sub(1);
     let of_part = marks[first..].iter().take_while(|(at, _)| *at < begin + length);
     of_part.map(|(_, mark)| *mark).collect()
+}
+
+fn place(key: &[u8]) -> Place<'_> {
+    Place { tree: "journal", key }
 }
 
 fn damaged(what: &str) -> StoreError {

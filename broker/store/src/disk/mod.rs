@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use bytes::Bytes;
 
+use crate::cipher::StorageKey;
 use crate::{
     Allowance, Cursor, Entry, Keep, Limit, LogId, LogStats, Op, Page, Seq, Space, Store, StoreError,
     number_after,
@@ -65,6 +66,8 @@ pub struct Options {
     pub journal_blocks: usize,
     /// Size of sled's segments: a power of two from 32 KiB to 16 MiB, fixed when the database is made. Default 4 MiB.
     pub segment_bytes: usize,
+    /// The key of an encrypted database; a new one is made encrypted when there is one. Default none.
+    pub key: Option<StorageKey>,
     /// What makes a commit durable. Default [`FileSync`].
     pub sync: Arc<dyn SyncHook>,
 }
@@ -76,6 +79,7 @@ impl Default for Options {
             journal_bytes: 8 << 20,
             journal_blocks: 1 << 16,
             segment_bytes: 4 << 20,
+            key: None,
             sync: Arc::new(FileSync),
         }
     }
@@ -124,6 +128,12 @@ fn exclusive(state: &Held) -> RwLockWriteGuard<'_, State> {
 
 /// Logs and records in a directory.
 ///
+/// # What encryption hides
+/// With a key, every value and every record's key is encrypted, and a value opens only in the place where it was put. What
+/// can still be read without the key: how many logs there are, their numbers, the first number of each chunk and its size;
+/// how many records each space has and how large they are; when and how much is written. Who can write to the files can
+/// still put an old version of them back.
+///
 /// # What is left of an amended entry
 /// When a commit with [`Op::Amend`] returns, the content that was replaced is in no value of the database and not in
 /// memory: the chunk of history that had it, the journal's commits, and the journal's slots that wait to be used again
@@ -168,7 +178,7 @@ impl SledStore {
     /// Opens the database in the directory `path`, and makes it where there is none.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
+    /// [`StoreError::Key`] where the key does not fit, [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
     /// [`StoreError::Corrupt`] where it cannot be read or is not Katydid's, and [`StoreError::Io`].
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         recovery::open(path, options)

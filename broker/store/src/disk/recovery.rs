@@ -1,7 +1,7 @@
 //! Opening a database: its directory, its format, and what a crash left behind.
 //!
-//! The directory holds sled's files (`db`, `conf`, `blobs/`, `snap.*`), `lock`, and `format`, which says what version of
-//! this crate can read it. `creating` is there while a database is made: what an interrupted making left is removed,
+//! The directory holds sled's files (`db`, `conf`, `blobs/`, `snap.*`), `lock`, `format`, which says what version of
+//! this crate can read it, and, where it is encrypted, `wrapped-key`. `creating` is there while a database is made: what an interrupted making left is removed,
 //! nothing else ever is. Invariant: when `open` returns, memory is the state after the last commit that is on disk, and
 //! everything that a power cut must not take is synced, directories included.
 
@@ -24,10 +24,18 @@ use super::state::State;
 use super::sweep::Schedule;
 use super::values::{Scratch, Values};
 use super::{Options, SledStore, Tally, Writer};
-use crate::{Op, StoreError};
+use crate::block::Seal;
+use crate::cipher::{self, Cipher, DataKey, StorageKey};
+use crate::{KeyProblem, Op, StoreError};
 
 /// The format that this version writes, and the newest it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The file that says so.
+pub(super) const FORMAT_FILE: &str = "format";
+
+/// The file with the database's own key, encrypted with the operator's.
+pub(super) const KEY_FILE: &str = "wrapped-key";
 
 /// Where the checkpoint's mark is, in the tree `meta`.
 pub(super) const MARK: &str = "mark";
@@ -35,8 +43,19 @@ pub(super) const MARK: &str = "mark";
 pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreError> {
     fs::create_dir_all(path)?;
     let lock = lock(path)?;
+    open_locked(path, options, lock)
+}
+
+/// Opens the database in a directory whose lock is ours.
+pub(super) fn open_locked(path: &Path, options: Options, lock: File) -> Result<SledStore, StoreError> {
     wait_for_threads(&path.join("db"))?;
+    let key = unlocked(path, options.key.as_ref())?;
     let is_new = prepare(path)?;
+    let seal = match (key, &options.key) {
+        (Some(key), _) => Seal::encrypting(Cipher::new(&key)?),
+        (None, Some(operator)) if is_new => Seal::encrypting(Cipher::new(&make_key(path, operator)?)?),
+        _ => Seal::default(),
+    };
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(options.cache_bytes)
@@ -48,14 +67,14 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         .map_err(|_| StoreError::Corrupt("sled cannot recover its file".into()))??;
     let sizes = Sizes::for_segment(options.segment_bytes);
     let trees = Trees {
-        history: History::open(&db, sizes)?,
-        records: Records::open(&db, sizes)?,
-        heads: Values::open(&db, "heads", sizes)?,
+        history: History::open(&db, sizes, &seal)?,
+        records: Records::open(&db, sizes, &seal)?,
+        heads: Values::open(&db, "heads", sizes, &seal)?,
         sizes,
     };
     let meta = db.open_tree("meta")?;
     let mark = mark(&meta)?;
-    let (journal, commits) = Journal::open(&db, mark)?;
+    let (journal, commits) = Journal::open(&db, mark, &seal)?;
     let tally = Arc::new(Tally::default());
     let mut barrier = Barrier::new(db, path, options.sync.clone(), sizes, tally.clone())?;
     barrier.sync()?;
@@ -118,6 +137,25 @@ impl SledStore {
     }
 }
 
+/// The key of the database that is there: `None` where it is in clear or still to be made. Changes nothing.
+pub(super) fn unlocked(path: &Path, operator: Option<&StorageKey>) -> Result<Option<DataKey>, StoreError> {
+    let Some(format) = read_if_there(&path.join(FORMAT_FILE))? else { return Ok(None) };
+    check_format(&format)?;
+    match (read_if_there(&path.join(KEY_FILE))?, operator) {
+        (Some(wrapped), Some(operator)) => cipher::unwrap(&wrapped, operator).map(Some),
+        (Some(_), None) => Err(StoreError::Key(KeyProblem::Missing)),
+        (None, Some(_)) => Err(StoreError::Key(KeyProblem::Unused)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Gives a database that is being made a key of its own.
+fn make_key(path: &Path, operator: &StorageKey) -> Result<DataKey, StoreError> {
+    let key = cipher::random_key()?;
+    write_whole(path, KEY_FILE, &cipher::wrap(&key, operator)?)?;
+    Ok(key)
+}
+
 fn mark(meta: &sled::Tree) -> Result<CommitNo, StoreError> {
     let Some(found) = meta.get(MARK)? else { return Ok(0) };
     let bytes = found.as_ref().try_into().map_err(|_| StoreError::Corrupt("the checkpoint's mark".into()))?;
@@ -150,8 +188,11 @@ fn wait_for_threads(database: &Path) -> Result<(), StoreError> {
 /// Leaves the directory so that sled can open it; says whether the database is still to be made.
 fn prepare(path: &Path) -> Result<bool, StoreError> {
     let creating = path.join("creating");
-    if let Some(text) = read_if_there(&path.join("format"))? {
-        check_format(&text)?;
+    if let Some(text) = read_if_there(&path.join(FORMAT_FILE))? {
+        if check_format(&text)? < FORMAT {
+            // What is written from now on, an earlier version would take for damage.
+            write_whole(path, FORMAT_FILE, &format!("{FORMAT}\n"))?;
+        }
         remove_if_there(&creating)?;
         // sled takes a snapshot that it was still writing for a finished one, and refuses it.
         remove_files(path, |name| name.starts_with("snap.") && name.ends_with(".generating"))?;
@@ -161,7 +202,7 @@ fn prepare(path: &Path) -> Result<bool, StoreError> {
         return Ok(false);
     }
     if creating.exists() {
-        remove_files(path, |name| name == "db" || name == "conf" || name.starts_with("snap."))?;
+        remove_files(path, |name| [KEY_FILE, "db", "conf"].contains(&name) || name.starts_with("snap."))?;
     } else if path.join("db").exists() {
         return Err(StoreError::Corrupt(format!(
             "{} holds a database that is not Katydid's",
@@ -173,10 +214,10 @@ fn prepare(path: &Path) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-fn check_format(text: &str) -> Result<(), StoreError> {
+fn check_format(text: &str) -> Result<u32, StoreError> {
     match text.trim().parse() {
         Ok(found) if found > FORMAT => Err(StoreError::Newer { found, known: FORMAT }),
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(found),
         Err(_) => Err(StoreError::Corrupt("the file `format` does not say a number".into())),
     }
 }
@@ -185,16 +226,21 @@ fn check_format(text: &str) -> Result<(), StoreError> {
 fn finish_making(path: &Path) -> Result<(), StoreError> {
     File::open(path.join("conf"))?.sync_all()?;
     sync_directory(&path.join("blobs"))?;
-    let unnamed = path.join("format.new");
-    fs::write(&unnamed, format!("{FORMAT}\n"))?;
-    File::open(&unnamed)?.sync_all()?;
-    sync_directory(path)?;
-    fs::rename(&unnamed, path.join("format"))?;
-    sync_directory(path)?;
+    write_whole(path, FORMAT_FILE, &format!("{FORMAT}\n"))?;
     if let Some(parent) = path.canonicalize()?.parent() {
         sync_directory(parent)?;
     }
     remove_if_there(&path.join("creating"))
+}
+
+/// Makes or replaces a small file in one step, synced.
+pub(super) fn write_whole(path: &Path, name: &str, text: &str) -> Result<(), StoreError> {
+    let unnamed = path.join(format!("{name}.new"));
+    fs::write(&unnamed, text)?;
+    File::open(&unnamed)?.sync_all()?;
+    sync_directory(path)?;
+    fs::rename(&unnamed, path.join(name))?;
+    sync_directory(path)
 }
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
