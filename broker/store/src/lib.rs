@@ -20,7 +20,7 @@ use bytes::Bytes;
 #[cfg(feature = "sled")]
 pub use cipher::StorageKey;
 #[cfg(feature = "sled")]
-pub use disk::{Counters, DelayedSync, FileSync, Options, SledStore, SyncHook};
+pub use disk::{Counters, DelayedSync, FileSync, Options, Rekey, Rekeyed, SledStore, SyncHook, rekey};
 pub use memory::MemoryStore;
 pub use walk::{Entries, Records};
 

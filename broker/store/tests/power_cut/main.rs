@@ -10,6 +10,7 @@
 #![cfg(feature = "sled")]
 
 mod erasure;
+mod rekey;
 mod shim;
 
 use std::fs;
