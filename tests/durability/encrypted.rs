@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::{Broker, Connect, Settings, V5, packet};
+use crate::harness::{Broker, Connect, Settings, V5};
 
 /// Arguments that live as long as the tests.
 fn arguments(list: &[&str]) -> &'static [&'static str] {

@@ -18,7 +18,7 @@ use super::barrier::Barrier;
 use super::sizes::Sizes;
 use crate::block::{self, Place, Reader, Seal};
 use crate::{LogId, Seq, StoreError};
-use codec::{Mark, Written, decode_ops, mark_of};
+use codec::{Mark, Marks, Written, decode_ops, mark_of};
 
 /// Bytes of a block's body before its operations.
 const HEAD_BYTES: usize = 16;
@@ -45,7 +45,7 @@ pub(super) struct Journal {
 struct Free {
     slot: u32,
     /// The entries whose contents are in it; `None` where nobody has looked.
-    marks: Option<Box<[Mark]>>,
+    marks: Option<Marks>,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ struct Block {
     slot: u32,
     bytes: usize,
     /// The entries whose contents are in it.
-    marks: Box<[Mark]>,
+    marks: Marks,
 }
 
 /// A commit that was found in the journal.
@@ -91,7 +91,7 @@ impl Journal {
             if commit <= mark {
                 journal.free.push_back(Free { slot, marks: None });
             } else {
-                let block = Block { commit, slot, bytes, marks: Box::default() };
+                let block = Block { commit, slot, bytes, marks: Marks::default() };
                 commits.entry(commit).or_default().insert(part, (block, parts, reader.rest()));
             }
         }
@@ -125,7 +125,7 @@ impl Journal {
         if !is_whole {
             for (block, ..) in last.remove().into_values() {
                 self.tree.remove(block.slot.to_be_bytes())?;
-                self.free.push_back(Free { slot: block.slot, marks: Some(Box::default()) });
+                self.free.push_back(Free { slot: block.slot, marks: Some(Marks::default()) });
             }
         }
         Ok(())
@@ -190,14 +190,15 @@ impl Journal {
     pub(super) fn erase(&mut self, amended: &Amended, barrier: &mut Barrier) -> Result<(), StoreError> {
         let mut wanted: Vec<Mark> = amended.keys().map(|(log, seq)| mark_of(*log, *seq)).collect();
         wanted.sort_unstable();
-        let is_in = |marks: &[Mark]| marks.iter().any(|mark| wanted.binary_search(mark).is_ok());
+        let filter = codec::filter(&wanted);
+        let is_in = |marks: &Marks| marks.has_some(&wanted, filter);
         for index in 0..self.free.len() {
-            if self.free[index].marks.as_ref().is_none_or(|marks| is_in(marks)) {
+            if self.free[index].marks.as_ref().is_none_or(is_in) {
                 // A commit before all commits, with nothing in it.
                 self.begin_block(0, 0, 1);
                 let slot = self.free[index].slot;
                 self.replace(slot, barrier)?;
-                self.free[index].marks = Some(Box::default());
+                self.free[index].marks = Some(Marks::default());
             }
         }
         let last = amended.values().copied().max().unwrap_or_default();
@@ -275,7 +276,7 @@ impl Journal {
 }
 
 /// The marks of the contents that lie within `length` bytes from `begin` on, in part at least.
-fn marks_within(marks: &[(usize, Mark)], begin: usize, length: usize) -> Box<[Mark]> {
+fn marks_within(marks: &[(usize, Mark)], begin: usize, length: usize) -> Marks {
     // The one before may reach into it.
     let first = marks.partition_point(|(at, _)| *at < begin).saturating_sub(1);
     let of_part = marks[first..].iter().take_while(|(at, _)| *at < begin + length);
