@@ -109,6 +109,15 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Folder of the database; made when missing. --data-dir is short for it.",
     ),
     key(
+        "store.key-file",
+        Preset::None { example: "/etc/katydid/storage-key" },
+        Path { set: |d, v| d.store.key_file = v },
+        Restart,
+        "File with the key that encrypts the database: 64 hexadecimal digits, as `openssl rand -hex 32` prints them. \
+         The key can be in the environment instead, as KATYDID_STORAGE_KEY. A new database is made encrypted; one that \
+         is there changes with `katydid rekey`. Who loses the key loses the database.",
+    ),
+    key(
         "store.cache-size",
         Is("64MiB"),
         Size { least: 1 << 20, most: 1 << 40, set: |d, v| d.store.cache_bytes = v },
