@@ -35,13 +35,18 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod contract;
 mod draft;
+mod driver;
 mod event;
 mod history;
 mod join;
+mod link;
 mod options;
+mod outlet;
 mod place;
 mod refusal;
+mod session;
 
 pub use client::{Answer, Client};
 pub use draft::{Ack, Draft};
