@@ -1,8 +1,11 @@
 //! The TLS configuration of a client, from PEM files or the system's certificates. Read once, when the client is made.
 
 use crate::{Refusal, Tls};
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
-use std::{fs::File, io::BufReader, path::Path, sync::Arc};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use std::{path::Path, sync::Arc};
 
 /// Reads what the options name.
 ///
@@ -34,9 +37,7 @@ pub(super) fn configuration(tls: &Tls) -> Result<Arc<ClientConfig>, Refusal> {
     let config = match &tls.client {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
-            let mut reader = open(key)?;
-            let private = rustls_pemfile::private_key(&mut reader).map_err(|error| broken(key, error))?;
-            let private = private.ok_or_else(|| broken(key, "it holds no private key"))?;
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| broken(key, error))?;
             builder
                 .with_client_auth_cert(certificates(chain)?, private)
                 .map_err(|error| broken(chain, error))?
@@ -46,17 +47,12 @@ pub(super) fn configuration(tls: &Tls) -> Result<Arc<ClientConfig>, Refusal> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Refusal> {
-    let mut reader = open(path)?;
-    let read: Result<Vec<_>, _> = rustls_pemfile::certs(&mut reader).collect();
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     match read {
         Ok(certificates) if certificates.is_empty() => Err(broken(path, "it holds no certificate")),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(broken(path, error)),
     }
-}
-
-fn open(path: &Path) -> Result<BufReader<File>, Refusal> {
-    File::open(path).map(BufReader::new).map_err(|error| broken(path, error))
 }
 
 fn broken(path: &Path, error: impl std::fmt::Display) -> Refusal {
