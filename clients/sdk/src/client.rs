@@ -145,7 +145,7 @@ impl Client {
     /// # Errors
     /// As [`Client::join`].
     pub async fn join_with(&self, place: &Place, join: Join) -> Result<(), Refusal> {
-        self.ask(|done, permit| Command::Join(place.clone(), Box::new(join), done, permit)).await
+        self.order(|done, permit| Command::Join(place.clone(), Box::new(join), done, permit)).await
     }
 
     /// Stops listening to a place. A room is left with that; a group only by [`Client::request`]`("group/leave", ..)`.
@@ -153,7 +153,7 @@ impl Client {
     /// # Errors
     /// [`Refusal::CLOSED`].
     pub async fn leave(&self, place: &Place) -> Result<(), Refusal> {
-        self.ask(|done, permit| Command::Leave(place.clone(), done, permit)).await
+        self.order(|done, permit| Command::Leave(place.clone(), done, permit)).await
     }
 
     /// Says something; resolves when it is on the broker's disk. `id` names the message, so that saying it again does not
@@ -263,7 +263,7 @@ impl Client {
 
     /// The past of a place, page by page.
     pub fn history(&self, place: &Place, window: Window) -> History {
-        History { client: self.clone(), place: place.clone(), window, page_entries: 100, is_done: false }
+        History::new(self.clone(), place, window)
     }
 
     /// Hears one more topic filter that is none of a place, such as `user/bob/presence`; it comes as an event.
@@ -272,7 +272,7 @@ impl Client {
     /// A code for the broker's reason.
     pub async fn watch(&self, filter: &str) -> Result<(), Refusal> {
         check_filter(filter)?;
-        self.ask(|done, permit| Command::Watch(filter.to_owned(), done, permit)).await
+        self.order(|done, permit| Command::Watch(filter.to_owned(), done, permit)).await
     }
 
     /// Stops hearing a filter of [`Client::watch`].
@@ -281,7 +281,7 @@ impl Client {
     /// [`Refusal::CLOSED`].
     pub async fn unwatch(&self, filter: &str) -> Result<(), Refusal> {
         check_filter(filter)?;
-        self.ask(|done, permit| Command::Unwatch(filter.to_owned(), done, permit)).await
+        self.order(|done, permit| Command::Unwatch(filter.to_owned(), done, permit)).await
     }
 
     /// Closes the connection in good order, after what was said is acknowledged or `limit` has passed. The session ends
@@ -316,11 +316,11 @@ impl Client {
         properties: Option<PublishProperties>,
     ) -> Result<Ack, Refusal> {
         let publication = Box::new(Publication { place: place.clone(), channel, payload, properties });
-        self.ask(|done, permit| Command::Publish(publication, done, permit)).await
+        self.order(|done, permit| Command::Publish(publication, done, permit)).await
     }
 
     /// Hands the task a command and waits for how it went.
-    async fn ask<T>(&self, command: impl FnOnce(Done<T>, Permit) -> Command) -> Result<T, Refusal> {
+    async fn order<T>(&self, command: impl FnOnce(Done<T>, Permit) -> Command) -> Result<T, Refusal> {
         let permit = self.permit().await?;
         let (done, outcome) = oneshot::channel();
         self.command(command(done, permit)).await?;

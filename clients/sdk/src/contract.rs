@@ -31,11 +31,7 @@ pub(crate) fn property<'a>(properties: &'a [(String, String)], name: &str) -> Op
 
 /// Milliseconds since the Unix epoch of an RFC 3339 time; 0 for what is none.
 pub(crate) fn time_ms(text: &str) -> u64 {
-    let since_epoch = humantime::parse_rfc3339(text).ok().and_then(|time| {
-        let age = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-        u64::try_from(age.as_millis()).ok()
-    });
-    since_epoch.unwrap_or_default()
+    katydid_chat::time::parse(text).unwrap_or_default()
 }
 
 /// Whether MQTT can carry a string.

@@ -47,13 +47,17 @@ mod outlet;
 mod place;
 mod refusal;
 mod session;
+mod verbs;
 
 pub use client::{Answer, Client};
 pub use draft::{Ack, Draft};
 pub use event::{Change, Event, Events, Gap, Message, UserEvent};
 pub use history::{History, HistoryEntry, Page, Window};
 pub use join::{Interest, Join, Replay};
+pub use katydid_chat::{code::Code, event as happening, request};
 pub use options::{Address, Options, Proof, Secret, Tls};
 pub use place::Place;
 pub use refusal::Refusal;
+pub use request::Act;
 pub use serde_json::{Value as Json, json};
+pub use verbs::Root;
