@@ -1,9 +1,9 @@
 //! The commands that do one thing: each asks the broker and prints the answer. The chat uses them too.
 
 use crate::{
+    commands::{Ask, Create, History, List, Say, Settings, Somebody, Sought, Token, Visibility},
     failure::Failure,
     listen,
-    options::{Ask, Create, History, List, Say, Settings, Somebody, Sought, Token, Visibility},
     print::Printer,
     secret,
 };

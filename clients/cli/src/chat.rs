@@ -3,7 +3,7 @@
 //! Works at a terminal and in a pipe. Invariant: lines are carried out one after the other, and what happens meanwhile
 //! is printed; at the end of the input everything that was typed has been carried out.
 
-use crate::{act, failure::Failure, listen, options::Ask, print::Printer, secret, words};
+use crate::{act, commands::Ask, failure::Failure, listen, print::Printer, secret, words};
 use clap::{CommandFactory, Parser, Subcommand};
 use katydid_sdk::{Client, Draft, Event, Events, Join, Place, Refusal, Replay};
 use std::{path::PathBuf, pin::pin};
@@ -46,15 +46,9 @@ enum Typed {
         /// Where
         place: Place,
     },
-    /// Say something in the current place that begins with a slash
-    #[command(visible_alias = "me")]
-    Text {
-        /// What
-        text: Vec<String>,
-    },
     /// Who is in the current place
     Who,
-    /// End
+    /// End the chat
     #[command(visible_aliases = ["q", "exit"])]
     Quit,
     #[command(flatten)]
@@ -127,11 +121,16 @@ fn told(event: Option<Event>, printer: Printer) -> Result<(), Failure> {
 
 impl Chat<'_> {
     async fn carry_out(&mut self, line: &str) -> Result<Next, Failure> {
-        let Some(command) = line.strip_prefix('/') else {
-            if !line.is_empty() {
-                self.say(line).await?;
+        let command = match line.strip_prefix('/') {
+            Some(command) if !command.starts_with('/') => command,
+            // Two slashes say what begins with one.
+            text => {
+                let text = text.unwrap_or(line);
+                if !text.is_empty() {
+                    self.say(text).await?;
+                }
+                return Ok(Next::On);
             }
-            return Ok(Next::On);
         };
         if matches!(command.split_whitespace().next(), None | Some("help" | "h" | "?")) {
             self.help(command.split_whitespace().nth(1))?;
@@ -169,12 +168,15 @@ impl Chat<'_> {
                 }
             }
             Typed::In { place } => self.turn_to(place)?,
-            Typed::Text { text } => self.say(&text.join(" ")).await?,
             Typed::Who => {
                 let place = self.current.clone();
                 let place = place.ok_or_else(|| Failure::Local("there is no current place".into()))?;
                 act::run(self.client, Ask::Users { place: Some(place), all: false }, self.printer).await?;
             }
+            // The input belongs to the chat.
+            Typed::Other(Ask::Say(say)) if say.text.is_empty() => return Err(nothing_said()),
+            Typed::Other(Ask::Tell { text, .. }) if text.is_empty() => return Err(nothing_said()),
+            Typed::Other(Ask::Post { text: None, .. }) => return Err(nothing_said()),
             Typed::Other(command) => act::run(self.client, command, self.printer).await?,
         }
         Ok(Next::On)
@@ -203,7 +205,9 @@ impl Chat<'_> {
         let mut all = Slash::command();
         let text = match about {
             None => {
-                let mut text = String::from("What is typed is said in the current place. Commands:\n");
+                let mut text = String::from(
+                    "What is typed is said in the current place; what begins with // is said with one slash. Commands:\n",
+                );
                 for command in all.get_subcommands() {
                     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
                     text.push_str(&format!("  /{:<12} {about}\n", command.get_name()));
@@ -218,6 +222,10 @@ impl Chat<'_> {
         };
         self.printer.help(&text)
     }
+}
+
+fn nothing_said() -> Failure {
+    Failure::Local("the text is missing".into())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Hearing places until enough was heard.
 
-use crate::{failure::Failure, options::Listen, print::Printer, secret};
+use crate::{commands::Listen, failure::Failure, print::Printer, secret};
 use katydid_chat::topic::Replay as Written;
 use katydid_sdk::{Client, Event, Events, Join, Refusal, Replay};
 use std::time::{Duration, UNIX_EPOCH};

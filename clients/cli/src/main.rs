@@ -7,6 +7,7 @@
 
 mod act;
 mod chat;
+mod commands;
 mod failure;
 mod listen;
 mod options;
@@ -15,9 +16,10 @@ mod secret;
 mod words;
 
 use clap::Parser;
+use commands::Command;
 use failure::Failure;
 use katydid_sdk::{Client, Events, Proof};
-use options::{Command, Line};
+use options::Line;
 use print::Printer;
 use std::{process::ExitCode, time::Duration};
 
