@@ -128,15 +128,19 @@ impl Driver {
         self.shared.set_user(self.session.user());
         self.shared.set_connected(true);
         let queue = self.session.outlet.queue();
+        let mut was_ready = false;
         let mut wire = Wire { read, out: BytesMut::new(), is_flushed: true };
         let mut alarm = pin!(sleep(keep_alive));
+        let mut patience = pin!(sleep(self.session.connect_timeout()));
         if let Err(lost) = self.take_packets(&mut wire) {
             return Turn::Lost(lost);
         }
         loop {
             self.session.fill(&mut wire.out, Instant::now());
-            if self.session.is_ready() {
+            let is_ready = self.session.is_ready();
+            if is_ready && !std::mem::replace(&mut was_ready, true) {
                 *failures = 0;
+                self.shared.set_user(self.session.user());
                 if let Some(started) = self.started.take() {
                     let _ = started.send(Ok(()));
                 }
@@ -175,6 +179,9 @@ impl Driver {
                     }
                 },
                 room = queue.reserve(), if self.session.outlet.is_waiting() => self.on_room(room),
+                () = &mut patience, if !is_ready => {
+                    return Turn::Lost(Lost::link("the broker does not answer"));
+                }
                 () = &mut alarm => {
                     if let Err(lost) = self.session.ping(out) {
                         return Turn::Lost(lost);

@@ -141,7 +141,7 @@ impl Outlet {
                 None => self.loose = self.loose.saturating_sub(1),
             },
             None if self.signals_dropped > 0 => {
-                let gap = Gap { place: None, messages: None, signals: self.signals_dropped };
+                let gap = Gap { place: None, messages: Some(0), signals: self.signals_dropped };
                 match send(Event::Gap(gap)) {
                     Some(_) => return true,
                     None => self.signals_dropped = 0,

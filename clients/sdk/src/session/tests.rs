@@ -504,3 +504,36 @@ fn the_greeting_says_who_comes_and_hides_it_in_debug() {
     play.session.on_command(Command::Token(crate::Secret::new("tok")), play.now);
     assert_eq!(play.session.greeting().1.map(|login| login.password), Some("tok".into()));
 }
+
+#[test]
+fn a_guest_learns_its_name_before_it_speaks() {
+    let mut play = Play::with(Options::new("localhost".parse().unwrap()));
+    let _said = play.say("hello");
+    let code = ConnectReturnCode::Success;
+    play.session.on_linked(ConnAck { session_present: false, code, properties: None }, play.now);
+    let subscribe = play.subscription();
+    assert_eq!(paths(&subscribe), ["user/+/reply", "user/+/event/+", "user/+/msg/+"]);
+    play.grant(&subscribe);
+    let question = play.publish();
+    assert_eq!(question.topic, "$chat/whoami");
+    assert!(!play.session.is_ready());
+    play.take(Packet::PubAck(PubAck::new(question.pkid, None)));
+    play.hear("user/guest-7/reply", r#"{"ok":true,"user":"guest-7"}"#, &[], false);
+    assert!(play.session.is_ready());
+    assert_eq!(play.publish().topic, "room/r/msg/guest-7");
+    assert!(matches!(play.events.try_recv(), Ok(Event::Connected { user, .. }) if &*user == "guest-7"));
+}
+
+#[test]
+fn the_code_may_be_the_reason_string() {
+    let mut play = Play::ready();
+    let mut said = play.say("x");
+    let publish = play.publish();
+    let properties =
+        PubAckProperties { reason_string: Some("room.muted".into()), user_properties: Vec::new() };
+    let reason = PubAckReason::NotAuthorized;
+    play.take(Packet::PubAck(PubAck { pkid: publish.pkid, reason, properties: Some(properties) }));
+    let refusal = said.try_recv().unwrap().unwrap_err();
+    assert_eq!(refusal.code, "room.muted");
+    assert_ne!(refusal.reason, "room.muted", "the reason is for people");
+}
