@@ -280,7 +280,11 @@ impl Session {
                 self.watches.retain(|known| *known != filter);
                 self.ops.push_back(Op::unsubscribe(vec![filter], Some((done, permit))));
             }
-            Command::Token(token) => self.proof = Proof::Token(token),
+            Command::Token(token) => {
+                // The password is kept nowhere from here on.
+                self.options.proof = Proof::Guest;
+                self.proof = Proof::Token(token);
+            }
             Command::Close(limit, done) => {
                 self.closing = Some(Closing { deadline: now + limit, done: Some(done) });
             }

@@ -31,8 +31,8 @@ pub(super) struct Op {
 
 #[derive(Debug)]
 enum Kind {
-    /// Answers, and what happens to the user; what was said so long ago comes again.
-    Personal(Option<Duration>),
+    /// Answers, and what happens to the user, from there on.
+    Personal(Replay),
     /// Enter a place.
     Join(Place, Join),
     /// Go on hearing a place where it stopped.
@@ -88,9 +88,12 @@ impl Session {
         if self.is_resumed && self.has_replies {
             self.set_ready();
         } else {
-            let ago = (!self.is_first_link && !self.is_resumed)
-                .then(|| now.duration_since(self.last_heard) + OVERLAP);
-            plan.push(Kind::Personal(ago).into());
+            let replay = if self.is_first_link {
+                self.options.personal_replay
+            } else {
+                Replay::SinceAgo(now.duration_since(self.last_heard) + OVERLAP)
+            };
+            plan.push(Kind::Personal(replay).into());
         }
         if self.is_resumed {
             // The broker goes on where it was, but not with what was dropped here.
@@ -170,9 +173,8 @@ impl Session {
                 }
                 return;
             }
-            Kind::Personal(ago) => {
-                let replay = ago.map_or(Replay::Default, Replay::SinceAgo);
-                Subscribe::new_many(self.personal_filters(), places::properties(replay, None)).into()
+            Kind::Personal(replay) => {
+                Subscribe::new_many(self.personal_filters(), places::properties(*replay, None)).into()
             }
             Kind::Join(place, join) => {
                 let password = join.password.as_ref().map(|password| password.expose());
