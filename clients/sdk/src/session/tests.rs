@@ -1,5 +1,7 @@
 //! The session against a scripted broker, without a socket: packets are read from what it wants to send, and handed in.
 
+mod random;
+
 use super::{Lost, Session, command::Command, command::Question};
 use crate::{
     Event, Interest, Join, Json, Options, Place, Proof, Refusal, Replay, json, outlet::Outlet,
@@ -104,6 +106,19 @@ impl Play {
         let (done, outcome) = oneshot::channel();
         let payload = text.to_owned().into();
         let publication = Publication { place: room(), channel: "msg", payload, properties: None };
+        let permit = self.work.clone().try_acquire_owned().unwrap();
+        self.session.on_command(Command::Publish(Box::new(publication), done, permit), self.now);
+        outcome
+    }
+
+    /// Says something whose id is its text.
+    fn say_as(&mut self, text: &str) -> Outcome<crate::Ack> {
+        let (done, outcome) = oneshot::channel();
+        let properties =
+            PublishProperties { user_properties: vec![("id".into(), text.into())], ..Default::default() };
+        let payload = text.to_owned().into();
+        let publication =
+            Publication { place: room(), channel: "msg", payload, properties: Some(properties) };
         let permit = self.work.clone().try_acquire_owned().unwrap();
         self.session.on_command(Command::Publish(Box::new(publication), done, permit), self.now);
         outcome
