@@ -3,7 +3,7 @@
 
 use crate::{
     config::{self, Config, Placement, Sources},
-    operator, passwd,
+    operator, passwd, rekey, storage_key,
 };
 use clap::{ArgAction, Parser};
 use std::{
@@ -62,6 +62,8 @@ enum Command {
     Passwd(passwd::Options),
     /// Ask a running broker to register, change, remove or list users
     User(operator::Options),
+    /// Encrypt the database, change its key, or have it in clear again; the broker must not run
+    Rekey(rekey::Options),
 }
 
 /// What is left to do once the arguments are read.
@@ -76,7 +78,8 @@ pub(crate) enum Start {
 pub(crate) fn start() -> Start {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .filter(|(name, _)| name.starts_with(config::PREFIX))
+        // The database's key is a secret and no key of the configuration, which is kept and may be shown.
+        .filter(|(name, _)| name.starts_with(config::PREFIX) && name != storage_key::VARIABLE)
         .collect();
     decide(std::env::args_os(), environment, &mut io::stdout(), &mut io::stderr())
 }
@@ -100,11 +103,11 @@ fn decide(
             return Start::Done(code);
         }
     };
-    if let Some(Command::Passwd(options)) = &options.command {
-        return Start::Done(passwd::run(options));
-    }
-    if let Some(Command::User(options)) = &options.command {
-        return Start::Done(operator::run(options));
+    match &options.command {
+        Some(Command::Passwd(options)) => return Start::Done(passwd::run(options)),
+        Some(Command::User(options)) => return Start::Done(operator::run(options)),
+        Some(Command::Rekey(options)) => return Start::Done(rekey::run(options, out, err)),
+        None => {}
     }
     if options.print_config {
         return Start::Done(say(out, config::manual().trim_end(), 0));
@@ -219,6 +222,13 @@ mod tests {
         let (code, out, _) = done("--help");
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(out.contains("--check-config"), "{out}");
+    }
+
+    #[test]
+    fn rekey_is_a_command_that_runs_no_broker() {
+        let (code, out, err) = done("rekey --data-dir /nowhere/at/all --rewrite");
+        assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));
+        assert_eq!(err, "katydid: storage: there is no database in /nowhere/at/all\n");
     }
 
     #[test]

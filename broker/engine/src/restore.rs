@@ -47,11 +47,9 @@ impl Engine {
             }
         }
         let mut known = BTreeMap::new();
-        let mut subscribed = Vec::new();
         for (_, key, value) in of(persist::SESSIONS) {
-            if let Some((id, (index, subscriptions))) = self.restore_session(key, value, &logs) {
+            if let Some((id, index)) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
-                subscribed.push((id, index, subscriptions));
             }
         }
         for (_, key, value) in of(persist::POSITIONS) {
@@ -80,6 +78,10 @@ impl Engine {
                 self.restore_marker(place, user, seq);
             }
         }
+        let subscribed: Vec<(u64, Subscription)> = of(persist::SUBSCRIPTIONS)
+            .filter_map(|(_, key, value)| persist::read_subscription(key, value))
+            .filter(|(id, _)| known.contains_key(id))
+            .collect();
         if self.shard.0 == 0 {
             self.clear_remains(restored);
         }
@@ -91,8 +93,12 @@ impl Engine {
                 self.restore_will(*index, will, at_unix_ms);
             }
         }
-        for (_, index, subscriptions) in subscribed {
-            self.restore_subscriptions(index, subscriptions);
+        let mut by_session: BTreeMap<u64, Vec<Subscription>> = BTreeMap::new();
+        for (id, subscription) in subscribed {
+            by_session.entry(id).or_default().push(subscription);
+        }
+        for (id, index) in known {
+            self.restore_subscriptions(index, by_session.remove(&id).unwrap_or_default());
         }
     }
 
@@ -118,7 +124,7 @@ impl Engine {
         key: &[u8],
         value: &[u8],
         logs: &HashMap<LogId, LogStats>,
-    ) -> Option<(u64, (u32, Vec<Subscription>))> {
+    ) -> Option<(u64, u32)> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
         if record.expiry_secs == 0 {
@@ -140,12 +146,6 @@ impl Engine {
         };
         let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
-        self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
-        let subscriptions = record
-            .subscriptions
-            .into_iter()
-            .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
-            .collect();
         let index = self.sessions.insert(Session {
             id,
             account: record.account,
@@ -178,7 +178,7 @@ impl Engine {
         if ends_at_ms != 0 {
             self.timers.set(ends_at_ms, Timer::Expiry(index));
         }
-        Some((id, (index, subscriptions)))
+        Some((id, index))
     }
 
     /// Takes off the disk what belongs to no session: its end and its last publish, on another shard, can cross, and a
@@ -198,6 +198,7 @@ impl Engine {
             persist::SENT,
             persist::ARRIVED,
             persist::WILLS,
+            persist::SUBSCRIPTIONS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
@@ -288,7 +289,7 @@ impl Engine {
                 }
                 meaning => {
                     roots.extend(root_of_all(&meaning));
-                    self.keep_subscription(index, subscription);
+                    self.restore_subscription(index, subscription);
                 }
             }
         }

@@ -217,7 +217,6 @@ impl Engine {
                 if self.sessions.peek(index).is_some_and(|known| known.id == session) {
                     subscription.is_dormant = true;
                     self.keep_subscription(index, subscription);
-                    self.save_session(index);
                 }
             }
         }

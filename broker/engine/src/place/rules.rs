@@ -12,7 +12,7 @@ use crate::{
 };
 use katydid_chat::{
     permission::{PlaceRules, Standing},
-    topic::{self, Filter as ChatFilter, Topic},
+    topic::{self, Topic},
 };
 use std::sync::Arc;
 
@@ -94,15 +94,13 @@ impl Engine {
             if user.is_some_and(|user| session.name.as_ref() != Some(user)) {
                 continue;
             }
-            let me = session.name.clone();
-            let has_slept = session.subscriptions.lay_down(|filter| {
-                let filter = topic::classify_filter(filter, me.as_deref());
-                matches!(filter, ChatFilter::Place { place: named, .. } if *named == **place)
-            });
-            self.unseat(index, place);
-            if has_slept {
-                self.save_session(index);
+            let id = session.id;
+            let is_kept = session.is_on_disk;
+            let laid_down = session.subscriptions.lay_down(place);
+            for subscription in laid_down.iter().filter(|_| is_kept) {
+                self.journal.push(persist::put_subscription(id, subscription));
             }
+            self.unseat(index, place);
         }
         if !self.journal.wait(Waiter::Evicted(ticket)) {
             self.ask(Asked::Evicted { ticket });
