@@ -180,8 +180,11 @@ impl Directory {
         self.rules = rules;
     }
 
-    /// When [`Command::Tick`] is due, in milliseconds since the Unix epoch.
+    /// When [`Command::Tick`] is due, in milliseconds since the Unix epoch; at once for a directory that was told nothing yet.
     pub fn next_deadline(&self) -> Option<u64> {
+        if !self.has_started {
+            return Some(0);
+        }
         self.due.first().map(|&(at, _)| self.clock.wall_at(at))
     }
 

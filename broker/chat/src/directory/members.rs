@@ -293,7 +293,9 @@ impl Directory {
         let before = self.place(pid).map(|place| place.owner);
         self.own(pid, uid);
         let is_group = self.place(pid).is_some_and(|place| place.root == Root::Group);
-        if uid != super::people::BROKER_UID {
+        if uid == super::people::BROKER_UID {
+            self.tell_standing(pid, uid);
+        } else {
             self.change(pid, uid, |member| {
                 member.is_moderator = false;
                 member.joined |= is_group;

@@ -280,7 +280,7 @@ impl Directory {
 
     pub(super) fn keep_place(&mut self, pid: Pid) {
         let Some(place) = self.places.all.get(&pid) else { return };
-        let (key, value) = place.record(pid, self.key_of(place.owner));
+        let (key, value) = place.record(pid, self.kept_key_of(place.owner));
         self.out.push(Effect::Put { key, value });
     }
 
