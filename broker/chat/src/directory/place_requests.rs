@@ -160,7 +160,7 @@ impl Directory {
             return Err(Code::BadField);
         }
         let pid = self.find(root, &ask.name)?;
-        match self.unlock(pid, asker.uid, ask.password.as_deref())? {
+        match self.unlock(pid, asker.uid, ask.password.as_deref(), asker.address)? {
             Key::Wait(check) => {
                 self.pending.insert(check, Pending::Join { asker: asker.clone(), pid });
                 Ok(None)

@@ -53,6 +53,8 @@ pub struct Rules {
     pub sign_in_failures_per_name: u32,
     /// The same from one address (IPv6: /64), for all names.
     pub sign_in_failures_per_address: u32,
+    /// Passwords a minute that are hashed or checked for one address, other than at sign-in: of places, of new accounts.
+    pub hashes_per_address: u32,
     /// Requests a second of one user; ten times as many at once.
     pub requests_per_sec: u32,
     /// Pages of history a second of one user; ten times as many at once.
@@ -122,6 +124,7 @@ impl Default for Rules {
             presence_interval_ms: 1000,
             sign_in_failures_per_name: 10,
             sign_in_failures_per_address: 100,
+            hashes_per_address: 600,
             requests_per_sec: 50,
             pages_per_sec: 20,
             posts_per_group: 10_000,

@@ -105,6 +105,19 @@ fn failed_attempts_are_limited_by_name_and_by_address_and_come_back() {
 }
 
 #[test]
+fn many_guests_of_one_address_hash_no_more_than_one() {
+    let mut world = World::new(Rules { hashes_per_address: 20, ..Rules::default() });
+    let mut codes = Vec::new();
+    for session in 0..30 {
+        world.open(session, &format!("guest-{session}"), UserKind::Guest);
+        let body = json!({"name": format!("user{session}"), "password": "x"}).to_string();
+        codes.push(world.ask(session, "register", &body).err());
+    }
+    assert_eq!(codes.iter().filter(|code| code.is_none()).count(), 20);
+    assert_eq!(codes[29].as_deref(), Some("rate.requests"));
+}
+
+#[test]
 fn the_operators_rules_say_who_registers_and_who_is_anonymous() {
     let closed = Rules { registration: Registration::Operator, anonymous: false, ..Rules::default() };
     let mut world = World::new(closed.with_accounts([("Root", "hash of toor")]));

@@ -157,6 +157,10 @@ fn a_secret_place_is_as_if_it_were_not_there() {
     );
     assert_eq!(world.ask(2, "group/info", r#"{"number":2}"#).unwrap_err(), "group.not-found");
     assert_eq!(world.enter(2, &place, None), Err(Code::GroupNotFound));
+    world.ask(1, "room/create", r#"{"name":"Den","visibility":"secret"}"#).unwrap();
+    assert_eq!(world.enter(2, "room/Den", None), Err(Code::RoomNotFound));
+    assert_eq!(world.enter(2, "room/den", Some("x")), Err(Code::RoomNotFound));
+    assert_eq!(world.ask(2, "room/info", r#"{"name":"den"}"#).unwrap_err(), "room.not-found");
     assert_eq!(world.ask(2, "group/list", "").unwrap()["places"], json!([]));
     assert_eq!(
         world.ask(2, "search", &json!({"text": &name[..8]}).to_string()).unwrap()["places"],
