@@ -80,6 +80,8 @@ pub struct Directory {
     attempts: Attempts,
     numbers: NumbersRecord,
     counters: Counter,
+    /// Of all posts.
+    board_bytes: usize,
     /// By steady time.
     due: BTreeSet<(u64, Due)>,
     flush: Option<u64>,
@@ -111,6 +113,7 @@ impl Directory {
             attempts: Attempts::default(),
             numbers: NumbersRecord { v: records::VERSION, ..NumbersRecord::default() },
             counters: Counter::default(),
+            board_bytes: 0,
             due: BTreeSet::new(),
             flush: None,
             dirty_users: BTreeSet::new(),

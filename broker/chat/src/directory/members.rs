@@ -186,6 +186,9 @@ impl Directory {
         if place.root == Root::Group && user.kind() == UserKind::Guest {
             return Err(Code::LoginNeeded);
         }
+        if !place.members.contains_key(&uid) && user.places.len() >= self.rules.memberships_per_user {
+            return Err(Code::TooMany);
+        }
         let is_in = place.members.get(&uid).is_some_and(Member::is_in);
         let is_above = place.role(uid) >= Some(Role::Moderator);
         let limit = place.settings.limit;

@@ -590,6 +590,7 @@ impl Directory {
         for (&number, post) in &place.board.posts {
             let key = records::key_of_two(records::POST, &record_name, &number.to_be_bytes());
             self.out.push(Effect::Delete { key });
+            self.board_bytes -= post.bytes();
             if let Some(at) = post.expires {
                 self.due.remove(&(at, Due::Post(pid, number)));
             }

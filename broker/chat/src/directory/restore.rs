@@ -176,6 +176,7 @@ impl Directory {
             expires_ms: record.expires_ms,
             expires: None,
         };
+        self.board_bytes += post.bytes();
         board.insert(number, post);
         Some(())
     }

@@ -108,6 +108,8 @@ fn a_board_is_bounded_and_goes_with_its_group() {
     post(&mut world, 1, "a", 0, 100).unwrap();
     post(&mut world, 1, "b", 0, 0).unwrap();
     assert_eq!(post(&mut world, 1, "c", 0, 0), Err("board.full".into()));
+    world.directory.set_rules(Rules { board_bytes: 20, ..Rules::default() });
+    assert_eq!(post(&mut world, 1, "c", 0, 0), Err("board.full".into()), "all boards together");
     world.ask(1, "group/delete", r#"{"name":"g"}"#).unwrap();
     assert!(!world.disk.keys().any(|key| key.starts_with(b"g")), "no post is left");
     world.pass(200_000);

@@ -68,6 +68,19 @@ fn making_places_has_limits() {
 }
 
 #[test]
+fn one_user_is_in_so_many_places_and_no_more() {
+    let mut world = World::new(Rules { memberships_per_user: 2, ..Rules::default() });
+    world.register(1, "ann");
+    world.enter(1, "room/Home", None).unwrap();
+    world.enter(1, "room/b", None).unwrap();
+    world.operate("room/create", r#"{"name":"c"}"#).unwrap();
+    assert_eq!(world.enter(1, "room/c", None), Err(Code::TooMany));
+    assert_eq!(world.ask(1, "room/join", r#"{"name":"c"}"#).unwrap_err(), "room.too-many");
+    world.step(Command::Left { session: 1, place: "room/b" });
+    assert_eq!(world.enter(1, "room/c", None), Ok(()));
+}
+
+#[test]
 fn a_password_opens_a_private_room_once_checked_and_then_at_once() {
     let mut world = two();
     world.connect(3, "cat");

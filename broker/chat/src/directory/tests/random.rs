@@ -289,6 +289,8 @@ fn check(world: &World) {
             check_home(world, pid);
         }
     }
+    let posts = directory.places.all.values().flat_map(|place| place.board.posts.values());
+    assert_eq!(directory.board_bytes, posts.map(|post| post.bytes()).sum::<usize>());
     for &(at, due) in &directory.due {
         match due {
             Due::Flush => assert_eq!(directory.flush, Some(at)),
