@@ -161,6 +161,8 @@ fn tokens_open_until_they_are_revoked_or_expire() {
     let (token, key) = (made["token"].as_str().unwrap(), made["key"].as_str().unwrap());
     let proof = Proof::Password(token.as_bytes());
     assert!(matches!(world.sign_in("ann", proof, address(5)), SignIn::Enter { .. }));
+    world.operate("user/add", r#"{"name":"eve","password":"x"}"#).unwrap();
+    assert!(matches!(world.sign_in("eve", proof, address(5)), SignIn::Check { .. }), "ann's, not eve's");
     assert!(!world.disk.values().any(|value| String::from_utf8_lossy(value).contains(token)));
     world.restart();
     assert!(matches!(world.sign_in("ann", proof, address(5)), SignIn::Enter { .. }));

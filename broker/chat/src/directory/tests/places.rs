@@ -260,6 +260,7 @@ fn kick_ban_and_mute_follow_the_ranks() {
     assert!(world.homes["group/g"]["dan"].is_muted);
     world.ask(2, "group/unmute", &about("dan")).unwrap();
     assert_eq!(world.ask(2, "group/unmute", &about("dan")).unwrap_err(), "request.not-found");
+    assert_eq!(world.operate("group/kick", &about("ann")).unwrap_err(), "room.not-owner");
     world.ask(1, "group/settings", r#"{"name":"g","owner":"bob"}"#).unwrap();
     assert_eq!(world.homes["group/g"]["bob"].role, Some(Role::Owner));
     assert_eq!(world.homes["group/g"]["ann"].role, Some(Role::Member));
