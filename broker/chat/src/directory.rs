@@ -80,6 +80,8 @@ pub struct Directory {
     attempts: Attempts,
     numbers: NumbersRecord,
     counters: Counter,
+    /// Of all posts.
+    board_bytes: usize,
     /// By steady time.
     due: BTreeSet<(u64, Due)>,
     flush: Option<u64>,
@@ -111,6 +113,7 @@ impl Directory {
             attempts: Attempts::default(),
             numbers: NumbersRecord { v: records::VERSION, ..NumbersRecord::default() },
             counters: Counter::default(),
+            board_bytes: 0,
             due: BTreeSet::new(),
             flush: None,
             dirty_users: BTreeSet::new(),
@@ -180,8 +183,11 @@ impl Directory {
         self.rules = rules;
     }
 
-    /// When [`Command::Tick`] is due, in milliseconds since the Unix epoch.
+    /// When [`Command::Tick`] is due, in milliseconds since the Unix epoch; at once for a directory that was told nothing yet.
     pub fn next_deadline(&self) -> Option<u64> {
+        if !self.has_started {
+            return Some(0);
+        }
         self.due.first().map(|&(at, _)| self.clock.wall_at(at))
     }
 

@@ -64,9 +64,6 @@ impl Directory {
                 return Err(Code::NameReserved);
             }
             self.may_hash(asker)?;
-            if !self.may_register(asker.address) {
-                return Err(Code::RateRequests);
-            }
         }
         let Register { name, password, email, display, .. } = ask;
         let account = NewAccount { name, email, display, uid: asker.uid };
@@ -112,7 +109,7 @@ impl Directory {
         }
         let user = self.user_mut(asker.uid).ok_or(Code::UserNotFound)?;
         let may = user.guesses.take(now, HASHES_PER_MINUTE, HASHES_PER_MINUTE);
-        if may { Ok(()) } else { Err(Code::RateRequests) }
+        if may && self.may_spend(asker.address) { Ok(()) } else { Err(Code::RateRequests) }
     }
 
     pub(super) fn hash(&mut self, password: String, pending: Pending) {

@@ -226,6 +226,14 @@ impl Directory {
         self.user(uid).map_or("", |user| &user.key)
     }
 
+    /// The key that stands in records for who owns something: a guest is gone after a restart, and leaves it to the broker.
+    pub(super) fn kept_key_of(&self, uid: Uid) -> &str {
+        match self.user(uid) {
+            Some(user) if user.is_kept() => &user.key,
+            _ => name::BROKER,
+        }
+    }
+
     pub(super) fn is_connected(&self, uid: Uid) -> bool {
         self.user(uid).is_some_and(|user| user.connected > 0)
     }
@@ -324,7 +332,11 @@ impl Directory {
             user.address = address;
             self.keep_user(uid);
         } else if let Some(account) = &mut user.account {
-            account.address = address.map(|address| address.to_string());
+            let address = address.map(|address| address.to_string());
+            if account.address != address {
+                account.address = address;
+                self.keep_user(uid);
+            }
         }
         if self.user(uid).is_some_and(|user| user.connected == 1) {
             self.came_or_went(uid, true);

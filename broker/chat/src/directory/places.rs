@@ -280,10 +280,7 @@ impl Directory {
 
     pub(super) fn keep_place(&mut self, pid: Pid) {
         let Some(place) = self.places.all.get(&pid) else { return };
-        // A guest goes with its session, and the broker has what it leaves.
-        let owner =
-            self.user(place.owner).filter(|owner| owner.is_kept()).map_or(BROKER_UID, |_| place.owner);
-        let (key, value) = place.record(pid, self.key_of(owner));
+        let (key, value) = place.record(pid, self.kept_key_of(place.owner));
         self.out.push(Effect::Put { key, value });
     }
 
@@ -593,6 +590,7 @@ impl Directory {
         for (&number, post) in &place.board.posts {
             let key = records::key_of_two(records::POST, &record_name, &number.to_be_bytes());
             self.out.push(Effect::Delete { key });
+            self.board_bytes -= post.bytes();
             if let Some(at) = post.expires {
                 self.due.remove(&(at, Due::Post(pid, number)));
             }

@@ -1,1 +1,7 @@
-
+mod boards;
+mod input;
+mod people;
+mod places;
+mod random;
+mod scale;
+mod world;
