@@ -47,6 +47,8 @@ pub(crate) enum Crossing {
     Watch { filter: Arc<str>, group: Option<Arc<str>>, ticket: u64, retained: bool },
     /// The answer.
     Watched { ticket: u64, retained: Vec<Shared> },
+    /// To the same homes: so many members of the shared group are connected here.
+    Present { filter: Arc<str>, group: Arc<str>, count: u32 },
     /// To the same homes: no more.
     Unwatch { filter: Arc<str>, group: Option<Arc<str>> },
     /// To a room's home: this shard has a member who starts there.

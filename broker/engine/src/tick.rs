@@ -57,6 +57,9 @@ impl Engine {
                 self.send_to(from, Crossing::Watched { ticket, retained });
             }
             Crossing::Watched { ticket, retained } => self.on_watched(ticket, &retained),
+            Crossing::Present { filter, group, count } => {
+                self.plain.set_present(&filter, &group, from, count);
+            }
             Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
             Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
             Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
