@@ -281,9 +281,15 @@ impl Engine {
                 }
                 return Transmit::Drained;
             }
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = link.ring.slices(&mut slices);
-            match write(&slices[..count]) {
+            let outcome = match link.ring.whole() {
+                Some(bytes) => write(&[IoSlice::new(bytes)]),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = link.ring.slices(&mut slices);
+                    write(&slices[..count])
+                }
+            };
+            match outcome {
                 Ok(0) => return Transmit::Failed,
                 Ok(written) => {
                     counters.bytes_sent += written as u64;
