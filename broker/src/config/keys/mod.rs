@@ -149,6 +149,14 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
     ),
     key(
+        "threads.share",
+        Is("true"),
+        Switch { set: |d, v| d.share_threads = v },
+        Restart,
+        "Whether one thread does the work of several while there is little of it, which takes less processor time. \
+         A thread that has too much to do gives half of it to another one.",
+    ),
+    key(
         "threads.verify",
         Is("2"),
         Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
