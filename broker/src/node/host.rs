@@ -185,7 +185,7 @@ impl Host {
 
     fn split(&mut self) -> io::Result<()> {
         let away = self.shards.split_off(self.shards.len().div_ceil(2));
-        let (Some(first), Some(receiver)) = (self.shards.first(), away.first().map(Shard::index)) else {
+        let (Some(first), Some(receiver)) = (self.shards.first_mut(), away.first().map(Shard::index)) else {
             return Ok(());
         };
         for shard in &away {
@@ -198,7 +198,7 @@ impl Host {
     }
 
     fn join(&mut self) -> io::Result<()> {
-        let (Some(giver), Some((first, others))) = (self.giver, self.shards.split_first()) else {
+        let (Some(giver), Some((first, others))) = (self.giver, self.shards.split_first_mut()) else {
             return Ok(());
         };
         for shard in others {

@@ -276,7 +276,9 @@ impl Shard {
     ///
     /// # Errors
     /// The system refused.
-    pub(super) fn dismiss(&self, other: &Self) -> io::Result<()> {
+    pub(super) fn dismiss(&mut self, other: &Self) -> io::Result<()> {
+        // Whoever drives it next looks for itself.
+        self.knocks &= !(1 << other.index);
         self.poll.registry().deregister(&mut SourceFd(&other.poll.as_raw_fd()))
     }
 
