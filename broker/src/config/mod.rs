@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) shards: usize,
     /// Whether one thread carries several engines while there is little to do.
     pub(crate) share_threads: bool,
+    /// A thread that works for so many percent of the time gives engines away.
+    pub(crate) full_percent: u64,
     /// Storage.
     pub(crate) store: StoreConfig,
     /// How often `$SYS` topics are published; zero never.

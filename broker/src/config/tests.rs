@@ -35,6 +35,7 @@ fn meaning(config: &Config) -> String {
         config.max_connections_per_address,
         config.connect_rate,
         config.verify_threads,
+        config.full_percent,
     );
     format!(
         "{listeners:?} {settings:?} {shards} {share_threads} {store:?} {sys_interval:?} {log:?} {connections:?}"

@@ -33,9 +33,7 @@ const SHARDS: usize = 8;
 const EXCHANGES: usize = 4;
 /// How long a thread's load is measured at least.
 const WINDOW_MS: u64 = 100;
-/// A thread that works for so many percent of the time has too much to do,
-const FULL_PERCENT: u64 = 90;
-/// after so many windows in a row.
+/// A thread that works too long has too much to do after so many windows in a row.
 const FULL_WINDOWS: u32 = 2;
 /// Two threads that work no longer than this together are one too many,
 const CALM_PERCENT: u64 = 40;
@@ -79,12 +77,14 @@ pub(super) struct Host {
     shards: Vec<Shard>,
     giver: Option<usize>,
     load: Load,
+    /// Percent of the time that it works at most before it gives shards away.
+    full_percent: u64,
 }
 
 impl Host {
     /// A thread that hosts no shard yet.
-    pub(super) fn new(index: usize, links: Arc<Links>, orders: Receiver<Order>) -> Self {
-        Self { index, links, orders, shards: Vec::new(), giver: None, load: Load::default() }
+    pub(super) fn new(index: usize, links: Arc<Links>, orders: Receiver<Order>, full_percent: u64) -> Self {
+        Self { index, links, orders, shards: Vec::new(), giver: None, load: Load::default(), full_percent }
     }
 
     /// Drives what it is told to drive, until the broker ends.
@@ -176,7 +176,7 @@ impl Host {
         let giver_percent = self.giver.map(|giver| self.links.loads[giver].load(Relaxed));
         let Some(percent) = self.load.measure(now_ms, cpu_time) else { return Ok(()) };
         self.links.loads[self.index].store(percent, Relaxed);
-        match self.load.judge(percent, giver_percent) {
+        match self.load.judge(percent >= self.full_percent, percent, giver_percent) {
             Verdict::Split if self.shards.len() > 1 => self.split(),
             Verdict::Join if !self.links.is_ending.load(Relaxed) => self.join(),
             _ => Ok(()),
@@ -251,9 +251,9 @@ impl Load {
     }
 
     /// What follows from it, beside the load of the thread that gave the shards.
-    fn judge(&mut self, percent: u64, giver_percent: Option<u64>) -> Verdict {
+    fn judge(&mut self, is_full: bool, percent: u64, giver_percent: Option<u64>) -> Verdict {
         let is_calm = giver_percent.is_some_and(|giver| percent + giver <= CALM_PERCENT);
-        self.full = if percent >= FULL_PERCENT { self.full + 1 } else { 0 };
+        self.full = if is_full { self.full + 1 } else { 0 };
         self.calm = if is_calm { self.calm + 1 } else { 0 };
         if self.full >= FULL_WINDOWS {
             self.full = 0;
@@ -274,11 +274,11 @@ mod tests {
     #[test]
     fn only_a_load_that_lasts_splits() {
         let mut load = Load::default();
-        assert_eq!(load.judge(95, None), Verdict::Stay);
-        assert_eq!(load.judge(50, None), Verdict::Stay);
-        assert_eq!(load.judge(95, None), Verdict::Stay);
-        assert_eq!(load.judge(90, None), Verdict::Split);
-        assert_eq!(load.judge(90, None), Verdict::Stay, "what is left is measured anew");
+        assert_eq!(load.judge(true, 95, None), Verdict::Stay);
+        assert_eq!(load.judge(false, 50, None), Verdict::Stay);
+        assert_eq!(load.judge(true, 95, None), Verdict::Stay);
+        assert_eq!(load.judge(true, 90, None), Verdict::Split);
+        assert_eq!(load.judge(true, 90, None), Verdict::Stay, "what is left is measured anew");
     }
 
     #[test]
@@ -286,13 +286,13 @@ mod tests {
         let mut load = Load::default();
         for giver in [None, Some(80)] {
             for _ in 0..2 * CALM_WINDOWS {
-                assert_eq!(load.judge(5, giver), Verdict::Stay);
+                assert_eq!(load.judge(false, 5, giver), Verdict::Stay);
             }
         }
         for _ in 1..CALM_WINDOWS {
-            assert_eq!(load.judge(20, Some(20)), Verdict::Stay);
+            assert_eq!(load.judge(false, 20, Some(20)), Verdict::Stay);
         }
-        assert_eq!(load.judge(20, Some(20)), Verdict::Join);
+        assert_eq!(load.judge(false, 20, Some(20)), Verdict::Join);
     }
 
     #[test]

@@ -215,11 +215,11 @@ impl Broker {
         }
         let mut threads = Vec::with_capacity(shards);
         for (index, orders) in orders.into_iter().enumerate() {
-            let links = Arc::clone(&links);
+            let (links, full_percent) = (Arc::clone(&links), config.full_percent);
             let thread = thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || {
                 links.tell(Notice::Ready);
-                Host::new(index, links, orders).run();
+                Host::new(index, links, orders, full_percent).run();
             })?);
         }
         for shards in host::groups(parts, config.share_threads) {

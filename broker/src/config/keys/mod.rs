@@ -153,8 +153,14 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Is("true"),
         Switch { set: |d, v| d.share_threads = v },
         Restart,
-        "Whether one thread does the work of several while there is little of it, which takes less processor time. \
-         A thread that has too much to do gives half of it to another one.",
+        "Whether one thread does the work of several while there is little of it, which takes less processor time.",
+    ),
+    key(
+        "threads.full",
+        Is("90"),
+        Count { least: 1, most: 100, words: &[], set: |d, v| d.full_percent = v },
+        Restart,
+        "How many percent of the time a thread has to work until it gives half of its shards to another one.",
     ),
     key(
         "threads.verify",
