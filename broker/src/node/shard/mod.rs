@@ -235,7 +235,7 @@ impl Shard {
 
     /// Whether there is anything to take in.
     pub(super) fn has_work(&self, now: Now) -> bool {
-        self.is_stirred || self.has_left() || self.has_mail() || self.due_ms <= now.mono_ms
+        self.has_left() || self.has_mail() || self.due_ms <= now.mono_ms
     }
 
     /// Whether there are letters.
@@ -314,7 +314,11 @@ impl Shard {
 
     /// Whether there is something to do without waiting, besides letters.
     fn has_left(&self) -> bool {
-        self.fed_late || !self.ready.is_empty() || self.acceptor.is_ready() || self.knocks != 0
+        self.is_stirred
+            || self.fed_late
+            || !self.ready.is_empty()
+            || self.acceptor.is_ready()
+            || self.knocks != 0
     }
 
     /// When the shard has to be looked at again if nothing happens, in milliseconds; 0 is at once. Otherwise it counts
