@@ -18,6 +18,7 @@ use katydid_chat::{code::Code, permission::UserKind};
 use katydid_mqtt::{
     encode,
     packet::{ConnAck, ConnAckProperties, Connect, Version},
+    properties::UserPropertiesBuf,
     reason::ReasonCode,
     session::{Inbound, Outbound},
 };
@@ -25,6 +26,9 @@ use std::{collections::HashMap, sync::Arc};
 
 /// No CONNACK is longer, but for the client identifier in it.
 const CONNACK_BYTES: usize = 64;
+
+/// No name with what belongs to it is longer there.
+const NAME_BYTES: usize = 128;
 
 /// What a CONNECT asked for, while it waits.
 #[derive(Debug, Clone)]
@@ -290,8 +294,9 @@ impl Engine {
         }
         self.tell_connected(index, slot);
         self.save_session(index);
-        self.send_connack(slot, &request, session_present, expiry_secs);
+        self.send_connack(slot, &request, session_present, (expiry_secs, publisher));
         if session_present {
+            self.tell_groups(index);
             self.wait_to_resume(index, slot);
             self.wake_places(index);
             self.sessions.mark_ready(index);
@@ -444,10 +449,25 @@ impl Engine {
         encode::connack(&mut packet, version, &connack).is_ok() && packet.len() <= limit as usize
     }
 
-    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+    fn send_connack(
+        &mut self,
+        slot: u32,
+        request: &Request,
+        session_present: bool,
+        (expiry_secs, session): (u32, u64),
+    ) {
         let mut connack = self.connack(slot, request, session_present, expiry_secs);
+        let has_names = self.settings.rooms.enabled;
         let Some(link) = self.links.by_slot(slot) else { return };
         let version = link.version;
+        let mut names = UserPropertiesBuf::default();
+        // Whoever takes little is told by `whoami`.
+        let room = CONNACK_BYTES + request.client_id.len() + NAME_BYTES;
+        if has_names && version == Version::V5 && link.packet_bytes as usize >= room {
+            let guest = || Session::guest_name(session).into();
+            let _ = names.push("user", &request.account.clone().unwrap_or_else(guest));
+        }
+        connack.properties.user_properties = names.borrowed();
         if (link.packet_bytes as usize) < CONNACK_BYTES + request.client_id.len() {
             connack.properties.topic_alias_maximum = None;
         }
@@ -516,6 +536,9 @@ impl Engine {
             self.schedule_will(index, *will);
         }
         self.rest_places(index);
+        if expiry_secs > 0 {
+            self.tell_groups(index);
+        }
         match expiry_secs {
             0 => self.end_session(index),
             u32::MAX => self.save_positions(index),

@@ -236,6 +236,14 @@ pub enum ReadQuery {
         /// How much at most.
         bytes: usize,
     },
+    /// The first number that a log keeps which holds no more than this: as one entry without content, or none where
+    /// nothing has to go.
+    Excess {
+        /// Sum of the entries' bytes at most.
+        most_bytes: u64,
+        /// No entry older than this, in milliseconds since the Unix epoch.
+        since_ms: u64,
+    },
     /// From the first entry at or after a time on.
     Since {
         /// Milliseconds since the Unix epoch.

@@ -33,7 +33,7 @@ impl Engine {
                 match (outcome, user) {
                     (Ok(()), Some(user)) => {
                         let entrant = Entrant { shard, user, why };
-                        self.to_home(&place, |place| Crossing::Enter { place, start, entrant });
+                        self.tell_home(&place, |place| Crossing::Enter { place, start, entrant });
                     }
                     (Err(code), _) => self.tell(shard, Crossing::NotEntered { why, code }),
                     // It ended meanwhile; the shard finds nobody to tell.
@@ -48,18 +48,20 @@ impl Engine {
                 if let Some(desk) = self.desk.as_deref_mut() {
                     desk.issued.push(ticket);
                 }
-                self.to_home(&place, |place| Crossing::Evict { place, user, ticket });
+                self.tell_home(&place, |place| Crossing::Evict { place, user, ticket });
             }
-            Effect::Rules { place, rules } => self.to_home(&place, |place| Crossing::Rules { place, rules }),
+            Effect::Rules { place, rules } => {
+                self.tell_home(&place, |place| Crossing::Rules { place, rules })
+            }
             Effect::Stands { place, user, standing } => {
-                self.to_home(&place, |place| Crossing::Stands { place, user, standing });
+                self.tell_home(&place, |place| Crossing::Stands { place, user, standing });
             }
-            Effect::Drop { place } => self.to_home(&place, |place| Crossing::Drop { place }),
+            Effect::Drop { place } => self.tell_home(&place, |place| Crossing::Drop { place }),
             Effect::Say { place, within, payload } => {
                 self.say(&place, &format!("{place}/{within}"), &payload);
             }
             Effect::Keep { place, within, payload } => {
-                self.to_home(&place, |place| Crossing::Keep { place, within, payload });
+                self.tell_home(&place, |place| Crossing::Keep { place, within, payload });
             }
             Effect::Retain { topic, payload } => {
                 let message = Message::from_broker(&topic, payload.as_bytes(), true);
@@ -75,7 +77,7 @@ impl Engine {
             },
             Effect::Read { ticket, place, window, without, id } => {
                 let bytes = self.answer_bytes(ticket);
-                self.to_home(&place, |place| {
+                self.tell_home(&place, |place| {
                     Crossing::History(Box::new(HistoryOf { place, window, without, id, bytes, ticket }))
                 });
             }
@@ -111,7 +113,7 @@ impl Engine {
     }
 
     /// Says something to the home of a place.
-    fn to_home(&mut self, place: &Place, crossing: impl FnOnce(Arc<str>) -> Crossing) {
+    fn tell_home(&mut self, place: &Place, crossing: impl FnOnce(Arc<str>) -> Crossing) {
         self.tell(home(place, self.shards), crossing(place.clone()));
     }
 
@@ -142,7 +144,7 @@ impl Engine {
         let (index, is_new) = (at.index, from_start && asked.is_none());
         let why = Entry::Admitted { index, session, joining: ticket, is_new, moves };
         let entrant = Entrant { shard: at.shard, user: at.user, why };
-        self.to_home(place, |place| Crossing::Enter { place, start, entrant });
+        self.tell_home(place, |place| Crossing::Enter { place, start, entrant });
     }
 
     fn ignores(&mut self, user: Arc<str>, ignored: Arc<[Arc<str>]>) {

@@ -38,8 +38,9 @@ impl Engine {
             Some(topic) => topic.into(),
             None => format!("user/{me}/reply").into(),
         };
-        let correlation = publish.properties.correlation_data.map(Box::from);
-        let taken = topic.len() + correlation.as_ref().map_or(0, |data: &Box<[u8]>| data.len()) + FRAME_BYTES;
+        let data = publish.properties.correlation_data;
+        let correlation = data.map(Box::from);
+        let taken = topic.len() + data.map_or(0, <[u8]>::len) + FRAME_BYTES;
         let packet_bytes = self.links.by_slot(slot).map_or(u32::MAX, |link| link.packet_bytes) as usize;
         let bytes = packet_bytes.saturating_sub(taken).min(ANSWER_BYTES);
         let to = AnswerTo { shard: self.shard, index, session: id, topic, correlation };

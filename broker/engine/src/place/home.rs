@@ -109,6 +109,8 @@ pub(crate) enum Fetch {
     Named { place: Arc<str>, seq: u64 },
     /// The newest entries of a place, for their `id`s.
     Ids { place: Arc<str> },
+    /// What a place holds beyond what its rules let it keep.
+    Excess { place: Arc<str> },
     /// A page of a log from which a user is erased.
     Erase { place: Arc<str>, user: Arc<str> },
     /// Entries for the answer to a request.
@@ -477,6 +479,11 @@ impl Engine {
             Fetch::Queue { index, session } => self.page_queue(index, session, entries),
             Fetch::Named { place, seq } => self.on_named(&place, seq, entries),
             Fetch::Ids { place } => self.on_ids(&place, entries),
+            Fetch::Excess { place } => {
+                if let Some(first) = entries.first() {
+                    self.forget_below(&place, first.seq);
+                }
+            }
             Fetch::Erase { place, user } => self.on_erase(&place, &user, entries),
             Fetch::History(gathering) => self.on_history(*gathering, entries),
         }
@@ -500,6 +507,38 @@ impl Engine {
         for place in untold {
             self.tell_said(&place);
         }
+        self.look_for_excess();
+    }
+
+    /// Asks the store what places hold that is too old, or too much.
+    fn look_for_excess(&mut self) {
+        let now_ms = self.now.unix_ms;
+        let mut asked = Vec::new();
+        for home in self.homes.values().filter(|home| home.first < home.next) {
+            let Known::Rules(rules) = &home.rules else { continue };
+            if rules.history_ms == 0 && rules.history_bytes == 0 {
+                continue;
+            }
+            let most_bytes = if rules.history_bytes == 0 { u64::MAX } else { rules.history_bytes };
+            let since_ms = if rules.history_ms == 0 { 0 } else { now_ms.saturating_sub(rules.history_ms) };
+            asked.push((home.log, ReadQuery::Excess { most_bytes, since_ms }, home.name.clone()));
+        }
+        for (log, query, place) in asked {
+            self.fetch(log, query, Fetch::Excess { place });
+        }
+    }
+
+    fn forget_below(&mut self, place: &str, below: u64) {
+        let Some(home) = self.homes.get_mut(place) else { return };
+        if below <= home.first {
+            return;
+        }
+        home.first = below.min(home.next);
+        while let Some((entry, _)) = home.tail.pop_front_if(|(entry, _)| entry.seq < below) {
+            home.tail_bytes -= entry.weight();
+        }
+        let (log, below) = (home.log, home.first);
+        self.journal.push(katydid_store::Op::Trim { log, below });
     }
 
     /// Makes the last lease exact, so that a planned restart skips no number.

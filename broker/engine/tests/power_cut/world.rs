@@ -179,6 +179,7 @@ impl World {
 
 fn read(store: &SledStore, log: LogId, query: ReadQuery) -> Vec<Entry> {
     let found = match query {
+        ReadQuery::Excess { .. } => Ok(Vec::new()),
         ReadQuery::From { seq, entries, bytes } => store.read(log, seq, Limit { entries, bytes }),
         ReadQuery::Back { before, entries, bytes } => store.read_back(log, before, Limit { entries, bytes }),
         ReadQuery::Since { time_ms, entries, bytes } => store

@@ -165,6 +165,20 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
     ),
     key(
+        "threads.share",
+        Is("true"),
+        Switch { set: |d, v| d.share_threads = v },
+        Restart,
+        "Whether one thread does the work of several while there is little of it, which takes less processor time.",
+    ),
+    key(
+        "threads.full",
+        Is("90"),
+        Count { least: 1, most: 100, words: &[], set: |d, v| d.full_percent = v },
+        Restart,
+        "How many percent of the time a thread has to work until it gives half of its shards to another one.",
+    ),
+    key(
         "threads.verify",
         Is("2"),
         Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
