@@ -47,7 +47,7 @@ impl Directory {
     pub(super) fn user_remove(&mut self, asker: &Asker, ask: UserRemove) -> Result<Option<Done>, Code> {
         asker.operator()?;
         let uid = self.account_of(&ask.name)?;
-        self.end_account(uid)?;
+        self.end_account(uid, None)?;
         Ok(Some(Done {}))
     }
 

@@ -204,9 +204,13 @@ fn who_unregisters_leaves_nothing() {
     world.ask(1, "friend/add", r#"{"user":"bob"}"#).unwrap();
     world.ask(2, "friend/add", r#"{"user":"ann"}"#).unwrap();
     world.ask(1, "token/create", "").unwrap();
+    world.open(3, "ann", UserKind::Registered);
     world.ask(1, "unregister", "").unwrap();
-    assert_eq!(world.said.last(), Some(&Effect::Disconnect { user: "ann".into(), ends: true }));
+    assert_eq!(world.said.last(), Some(&Effect::End { session: 3 }));
     assert_eq!(world.retained("user/ann/presence").as_deref(), Some(""));
+    assert_eq!(world.ask(1, "whoami", "").unwrap_err(), "login.needed");
+    world.pass(1000);
+    assert!(world.said.contains(&Effect::End { session: 1 }), "after the answer");
     let info = world.ask(2, "group/info", r#"{"name":"club"}"#).unwrap();
     assert_eq!((info["owner"].as_str(), info["members"].as_u64()), (Some("bob"), Some(1)));
     assert_eq!(world.ask(2, "friend/list", "").unwrap()["users"], json!([]));
@@ -305,6 +309,10 @@ fn profiles_show_the_email_to_their_user_only() {
     assert!(!world.retained("user/ann/profile").unwrap().contains("example.org"));
     let seen = world.ask(2, "profile/get", r#"{"number":1}"#).unwrap();
     assert_eq!((seen["display"].as_str(), seen.get("email")), (Some("Ann A."), None));
+    world.restart();
+    world.step(Command::Tick);
+    assert!(world.retained("user/ann/profile").unwrap().contains("Oslo"), "told again");
+    world.open(1, "ann", UserKind::Registered);
     world.ask(1, "profile/set", r#"{"fields":{"city":null}}"#).unwrap();
     assert_eq!(world.ask(1, "profile/get", "").unwrap().get("fields"), None);
 }
