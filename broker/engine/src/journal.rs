@@ -33,6 +33,8 @@ pub(crate) enum Waiter {
     Page(u32, u64, u64),
     /// A QoS 2 message that several shards stored, by a bit a shard, is marked as received.
     Marked(Mark, u64),
+    /// A CONNECT that took something off the disk: it may be answered.
+    Enter(ConnId),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId, ReasonCode),
 }
@@ -77,6 +79,7 @@ impl Journal {
         self.bytes += match &op {
             Op::Append { entry, .. } => entry.bytes.len() + 32,
             Op::Put { key, value, .. } => key.len() + value.len() + 16,
+            Op::Amend { bytes, .. } => bytes.len() + 32,
             Op::Trim { .. } | Op::DropLog { .. } | Op::Delete { .. } => 32,
         };
         self.pushed += 1;

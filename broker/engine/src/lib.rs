@@ -35,12 +35,14 @@ mod publish;
 mod queue;
 mod receive;
 mod restore;
+mod retained;
 pub mod ring;
 mod room;
 mod route;
 mod session;
 pub mod settings;
 mod subscribe;
+mod subscriptions;
 mod tick;
 mod timers;
 pub mod topic_map;
@@ -49,7 +51,9 @@ mod will;
 mod permission;
 
 pub use counters::Counters;
-pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Warning};
+pub use io::{
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+};
 pub use settings::Settings;
 
 use foldhash::fast::FixedState;
@@ -81,6 +85,10 @@ pub struct Engine {
 
     links: link::Links,
     sessions: session::Sessions,
+    /// Connections whose CONNECT waits for the disk.
+    entering_keys: HashMap<session::Key, ConnId, FixedState>,
+    /// Stored sessions that ended, and the commit that takes each off the disk, until it has.
+    ended: HashMap<session::Key, u64, FixedState>,
     timers: timers::Timers,
     journal: journal::Journal,
     outputs: VecDeque<Output>,
@@ -141,6 +149,8 @@ impl Engine {
             is_going_down: false,
             links: link::Links::new(),
             sessions: session::Sessions::default(),
+            entering_keys: HashMap::default(),
+            ended: HashMap::default(),
             timers: timers::Timers::default(),
             outputs: VecDeque::new(),
             warnings: Vec::new(),
@@ -214,9 +224,14 @@ impl Engine {
         self.write_ring(conn, write)
     }
 
-    /// What was counted so far.
+    /// What was counted so far, and what waits now: this looks at every session, so it is not for each tick.
     pub fn counters(&self) -> Counters {
-        self.links.counters
+        let mut counters = self.links.counters;
+        for queue in self.sessions.queues() {
+            counters.queued_now += queue.len() as u64;
+            counters.queued_bytes_now += queue.bytes() as u64;
+        }
+        counters
     }
 
     /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.
@@ -249,9 +264,20 @@ pub fn start(
     let engine =
         |shard: usize| Engine::new(settings.clone(), ShardId(shard as u16), shards, entropy, now, restored);
     let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
+    exchange(&mut engines, now);
+    // What became due while the broker was down is over before anybody connects.
+    for engine in &mut engines {
+        engine.handle(now, Input::Tick);
+    }
+    exchange(&mut engines, now);
+    engines
+}
+
+/// Carries messages between engines until they have nothing more to say.
+fn exchange(engines: &mut [Engine], now: Now) {
     loop {
         let mut said = Vec::new();
-        for engine in &mut engines {
+        for engine in engines.iter_mut() {
             let from = engine.shard;
             for output in std::mem::take(&mut engine.outputs) {
                 match output {
@@ -261,7 +287,7 @@ pub fn start(
             }
         }
         if said.is_empty() {
-            return engines;
+            return;
         }
         for (from, to, message) in said {
             engines[usize::from(to.0)].handle(now, Input::Shard { from, message });

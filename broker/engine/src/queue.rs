@@ -34,6 +34,9 @@ pub(crate) struct Queue {
     disk_bytes: usize,
     /// Whether a page has been asked for.
     pub(crate) is_reading: bool,
+    /// What waits was there when the client connected: until half of the budget is free again, it is not to blame for a
+    /// full queue.
+    pub(crate) catches_up: bool,
     /// QoS 2 messages below this were given packet identifiers before a restart.
     pub(crate) sent_below: u64,
     /// The log has been trimmed below this.
@@ -50,6 +53,7 @@ impl Default for Queue {
             disk_from: None,
             disk_bytes: 0,
             is_reading: false,
+            catches_up: false,
             sent_below: 0,
             trimmed: 1,
         }
@@ -137,9 +141,17 @@ impl Queue {
         }
     }
 
-    /// Drops the oldest message that waits; `false` when none is in memory.
+    /// Drops the oldest message that waits; `false` when there is none, or it is being read.
     pub(crate) fn drop_oldest(&mut self) -> bool {
-        self.pop().is_some()
+        if self.pop().is_some() {
+            return true;
+        }
+        let Some(from) = self.disk_from.filter(|_| !self.is_reading) else { return false };
+        // Nobody has read what it weighs, so the average stands for it.
+        let left = (self.next_seq - from) as usize - 1;
+        self.disk_bytes -= self.disk_bytes / (left + 1);
+        self.disk_from = (left > 0).then_some(from + 1);
+        true
     }
 
     /// The first number that is still needed by what waits.

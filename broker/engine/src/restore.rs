@@ -12,7 +12,8 @@ use crate::{
         Cause,
         home::{Fetch, Home},
     },
-    session::{Origin, Resumed, Session},
+    session::{Origin, Resumed, Session, Subscription},
+    subscriptions::Subscriptions,
     timers::Timer,
 };
 use katydid_chat::topic::Replay;
@@ -41,7 +42,7 @@ impl Engine {
             {
                 self.links.counters.retained_now += 1;
                 self.links.counters.retained_bytes_now += message.weight() as u64;
-                self.plain.retained.insert(message.topic(), message.clone());
+                self.plain.retained.insert(&message);
             }
         }
         let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
@@ -62,16 +63,28 @@ impl Engine {
                 known.insert(id, index);
             }
         }
+        let subscribed: Vec<(u64, Subscription)> = of(persist::SUBSCRIPTIONS)
+            .filter_map(|(_, key, value)| persist::read_subscription(key, value))
+            .filter(|(id, _)| known.contains_key(id))
+            .collect();
         if self.shard.0 == 0 {
             self.clear_remains(restored);
         }
         self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
-        for (id, index) in known {
-            if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
+        for (_, key, value) in of(persist::WILLS) {
+            let index = persist::split_session_key(key).and_then(|(id, _)| known.get(&id));
+            if let (Some(index), Some((will, at_unix_ms))) = (index, persist::read_will(value)) {
+                self.restore_will(*index, will, at_unix_ms);
+            }
+        }
+        for (id, index) in &known {
+            if let (Some(queue), Some(below)) = (self.queue_of(*index), sent.get(&(*id, &[]))) {
                 queue.sent_below = *below;
             }
-            self.restore_subscriptions(id, index, &positions, &sent);
+        }
+        for (id, subscription) in subscribed {
+            self.subscribe_again((id, known[&id]), subscription, &positions, &sent);
         }
     }
 
@@ -110,15 +123,15 @@ impl Engine {
         let queue = logs
             .get(&persist::queue_log(id))
             .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
-        // A session that was connected when the broker stopped has its whole expiry before it.
+        // Nobody knows when a session that was connected at a crash lost its connection: its whole expiry is before it,
+        // so that none ends early. One that was away goes on from when it went away.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
             (0, secs) => Some(u64::from(secs) * 1000),
             (ends_at, _) => Some(ends_at.saturating_sub(self.now.unix_ms)),
         };
-        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms.max(1));
+        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
-        self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
         let index = self.sessions.insert(Session {
             id,
             account: record.account,
@@ -129,11 +142,7 @@ impl Engine {
             outbound: Outbound::new(self.settings.limits.inflight),
             inbound: Inbound::new(),
             arriving: Vec::new(),
-            subscriptions: record
-                .subscriptions
-                .into_iter()
-                .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
-                .collect(),
+            subscriptions: Subscriptions::default(),
             queue,
             rooms: Vec::new(),
             will: None,
@@ -144,6 +153,8 @@ impl Engine {
             is_on_disk: true,
             has_moved: false,
             is_listed: false,
+            subscribing: 0,
+            walks: None,
             held: 0,
         });
         if ends_at_ms != 0 {
@@ -168,6 +179,8 @@ impl Engine {
             persist::OUTBOUND,
             persist::SENT,
             persist::ARRIVED,
+            persist::WILLS,
+            persist::SUBSCRIPTIONS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
@@ -228,29 +241,25 @@ impl Engine {
         self.sessions.by_index(index)?.queue.as_deref_mut()
     }
 
-    fn restore_subscriptions(
+    fn subscribe_again(
         &mut self,
-        id: u64,
-        index: u32,
+        (id, index): (u64, u32),
+        subscription: Subscription,
         positions: &HashMap<(u64, &[u8]), u64>,
         sent: &HashMap<(u64, &[u8]), u64>,
     ) {
         use katydid_chat::topic::Filter as ChatFilter;
-        let Some(session) = self.sessions.by_index(index) else { return };
-        let subscriptions = std::mem::take(&mut session.subscriptions);
-        for subscription in subscriptions {
-            let filter = subscription.filter.clone();
-            match self.classify_filter(&filter) {
-                ChatFilter::Plain => self.watch(None, index, subscription, false),
-                ChatFilter::Room { room, .. } => {
-                    let position = positions.get(&(id, room.as_bytes())).copied();
-                    let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
-                    let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
-                    self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
-                }
-                _ => {
-                    self.keep_subscription(index, subscription);
-                }
+        let filter = subscription.filter.clone();
+        match self.classify_filter(&filter) {
+            ChatFilter::Plain => self.watch(None, index, subscription, false),
+            ChatFilter::Room { room, .. } => {
+                let position = positions.get(&(id, room.as_bytes())).copied();
+                let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
+                let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
+                self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
+            }
+            _ => {
+                self.restore_subscription(index, subscription);
             }
         }
     }

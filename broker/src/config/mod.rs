@@ -116,6 +116,8 @@ pub(crate) struct Tls {
 pub(crate) struct StoreConfig {
     /// Folder of the database; absent keeps everything in memory only.
     pub(crate) path: Option<PathBuf>,
+    /// File with the key of the database; absent where it is in the environment, or where nothing is encrypted.
+    pub(crate) key_file: Option<PathBuf>,
     /// Cache of the database in bytes.
     pub(crate) cache_bytes: u64,
     /// Longest time that a commit nobody waits for may be delayed.

@@ -12,6 +12,10 @@ use std::{collections::HashMap, time::Duration};
 pub(super) struct DriverCounters {
     /// Connections refused at the door.
     pub(super) connections_refused: u64,
+    /// Pauses of accepting because of the rate.
+    pub(super) connections_delayed: u64,
+    /// Connections that broke PROXY, TLS or WebSocket.
+    pub(super) connections_broken: u64,
     /// Passwords refused because too many waited.
     pub(super) verifications_refused: u64,
     /// Commits of the store.
@@ -28,8 +32,6 @@ pub(super) struct DriverCounters {
     pub(super) store_syncs: u64,
     /// Time that they took, in microseconds.
     pub(super) store_sync_us: u64,
-    /// Reads of the store that failed.
-    pub(super) store_failed_reads: u64,
 }
 
 /// Lists the engine's counters once; a counter that is missing here does not compile.
@@ -51,7 +53,8 @@ counters! {
     shared_subscriptions_now retained_now retained_bytes_now rooms_now queued_now queued_bytes_now bytes_received
     bytes_sent packets_received packets_sent publishes_received publishes_sent publish_bytes_received
     publish_bytes_sent publishes_dropped dropped_slow_reader dropped_queue_full dropped_too_large dropped_expired
-    refused_not_authorized refused_sessions refused_subscriptions refused_topics refused_retained paused_rate
+    refused_not_authorized refused_sessions refused_subscriptions refused_topics refused_payloads
+    refused_retained paused_rate
     malformed_packets protocol_errors keep_alive_timeouts takeovers wills_published room_messages room_replayed
     commits
 }
@@ -180,6 +183,8 @@ fn own_topics(counters: &Counters, driver: &DriverCounters, topics: &mut Vec<(St
     }
     for (name, value) in [
         ("connections_refused", driver.connections_refused),
+        ("connections_delayed", driver.connections_delayed),
+        ("connections_broken", driver.connections_broken),
         ("verifications_refused", driver.verifications_refused),
         ("store/commits", driver.store_commits),
         ("store/joined_commits", driver.store_joined),
@@ -188,7 +193,6 @@ fn own_topics(counters: &Counters, driver: &DriverCounters, topics: &mut Vec<(St
         ("store/commit_us_last", driver.store_last_commit_us),
         ("store/syncs", driver.store_syncs),
         ("store/sync_us_total", driver.store_sync_us),
-        ("store/failed_reads", driver.store_failed_reads),
     ] {
         topic(name, value.to_string());
     }

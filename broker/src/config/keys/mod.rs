@@ -28,7 +28,7 @@ pub(super) struct Key<T: 'static> {
     pub(super) about: &'static str,
     /// The memory that it can cost; for limits.
     pub(super) memory: &'static str,
-    /// The field of the broker's counters that grows when the limit is hit.
+    /// The counter under `$SYS/broker/katydid/` that grows when the limit is hit.
     pub(super) counter: &'static str,
 }
 
@@ -107,6 +107,15 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Path { set: |d, v| d.store.path = v },
         Restart,
         "Folder of the database; made when missing. --data-dir is short for it.",
+    ),
+    key(
+        "store.key-file",
+        Preset::None { example: "/etc/katydid/storage-key" },
+        Path { set: |d, v| d.store.key_file = v },
+        Restart,
+        "File with the key that encrypts the database: 64 hexadecimal digits, as `openssl rand -hex 32` prints them. \
+         The key can be in the environment instead, as KATYDID_STORAGE_KEY. A new database is made encrypted; one that \
+         is there changes with `katydid rekey`. Who loses the key loses the database.",
     ),
     key(
         "store.cache-size",
@@ -231,7 +240,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections in all. One too many is closed when it is accepted.",
             "About 2KiB for each that is idle, and limits.outgoing-size for each that reads slowly",
-            "connects_refused",
+            "connections_refused",
         ],
     ),
     limit(
@@ -241,7 +250,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections from one address; behind PROXY protocol, of the address that the proxy names.",
             "As limits.connections, and 64 bytes for each address",
-            "connects_refused",
+            "connections_refused",
         ],
     ),
     limit(
@@ -251,7 +260,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections accepted a second. Those over it wait in the system's queue.",
             "None in the broker",
-            "connects_refused",
+            "connections_delayed",
         ],
     ),
     limit(
