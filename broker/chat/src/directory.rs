@@ -12,6 +12,7 @@ mod boundary;
 mod chance;
 mod clock;
 mod contacts;
+mod expiry;
 mod look_up;
 mod members;
 mod moderation;

@@ -299,6 +299,24 @@ fn an_offer_reaches_who_is_connected_and_nobody_else() {
 }
 
 #[test]
+fn the_broker_is_nobody_to_befriend_or_to_invite() {
+    let mut world = World::usual();
+    world.register(1, "ann");
+    world.ask(1, "room/create", r#"{"name":"r"}"#).unwrap();
+    for (verb, body) in [
+        ("friend/add", r#"{"user":"katydid"}"#),
+        ("profile/get", r#"{"user":"katydid"}"#),
+        ("room/invite", r#"{"name":"r","user":"katydid"}"#),
+        ("group/create", r#"{"name":"g","members":["katydid"]}"#),
+    ] {
+        assert_eq!(world.ask(1, verb, body).unwrap_err(), "user.not-found", "{verb}");
+    }
+    assert_eq!(world.operate("user/remove", r#"{"name":"katydid"}"#).unwrap_err(), "user.not-found");
+    let page = world.ask(1, "history", r#"{"place":"user/katydid"}"#).unwrap();
+    assert_eq!(page["end"], true, "what it told can be read");
+}
+
+#[test]
 fn profiles_show_the_email_to_their_user_only() {
     let mut world = World::usual();
     world.register(1, "ann");
