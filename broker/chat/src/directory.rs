@@ -12,6 +12,7 @@ mod boundary;
 mod chance;
 mod clock;
 mod contacts;
+mod expiry;
 mod look_up;
 mod members;
 mod moderation;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Flush,
+    End(SessionId),
     Name(Uid),
     Post(Pid, u64),
     Place(Pid),
@@ -199,6 +201,7 @@ impl Directory {
             self.due.pop_first();
             match due {
                 Due::Flush => self.flush(),
+                Due::End(session) => self.out.push(Effect::End { session }),
                 Due::Name(uid) => self.name_is_due(uid),
                 Due::Post(pid, number) => self.post_is_due(pid, number),
                 Due::Place(pid) => self.place_is_due(pid),

@@ -130,7 +130,7 @@ impl Directory {
     pub(super) fn history(&mut self, asker: &Asker, ask: History) -> Result<Option<Page>, Code> {
         let place = match ask.place.split_once('/').ok_or(Code::BadField)? {
             ("user", other) => {
-                let other = self.people.by_name(other).ok_or(Code::UserNotFound)?;
+                let other = self.people.speaker(other).ok_or(Code::UserNotFound)?;
                 if !self.user(asker.uid).is_some_and(|user| user.pairs.contains(&other)) {
                     return Ok(Some(Page { place: ask.place, end: true, ..Page::default() }));
                 }

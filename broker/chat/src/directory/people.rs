@@ -201,8 +201,13 @@ impl People {
         uid
     }
 
-    /// The user of exactly this spelling.
+    /// The user of exactly this spelling; the broker is none.
     pub(super) fn by_name(&self, name: &str) -> Option<Uid> {
+        self.speaker(name).filter(|&uid| uid != BROKER_UID)
+    }
+
+    /// The user of exactly this spelling, or the broker.
+    pub(super) fn speaker(&self, name: &str) -> Option<Uid> {
         let key = name::user_key(name).ok()?;
         let uid = *self.by_key.get(&key)?;
         (&*self.all.get(&uid)?.name == name).then_some(uid)

@@ -214,6 +214,10 @@ impl Directory {
         // After a crash nobody is online who has not come back.
         for uid in self.people.all.keys().copied().collect::<Vec<_>>() {
             self.mark_user(uid);
+            let profile = self.user(uid).map(|user| &user.profile);
+            if profile.is_some_and(|profile| profile.display.is_some() || !profile.fields.is_empty()) {
+                self.retain_profile(uid);
+            }
         }
     }
 

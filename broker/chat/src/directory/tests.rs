@@ -1,4 +1,5 @@
 mod boards;
+mod contract;
 mod input;
 mod people;
 mod places;

@@ -204,9 +204,13 @@ fn who_unregisters_leaves_nothing() {
     world.ask(1, "friend/add", r#"{"user":"bob"}"#).unwrap();
     world.ask(2, "friend/add", r#"{"user":"ann"}"#).unwrap();
     world.ask(1, "token/create", "").unwrap();
+    world.open(3, "ann", UserKind::Registered);
     world.ask(1, "unregister", "").unwrap();
-    assert_eq!(world.said.last(), Some(&Effect::Disconnect { user: "ann".into(), ends: true }));
+    assert_eq!(world.said.last(), Some(&Effect::End { session: 3 }));
     assert_eq!(world.retained("user/ann/presence").as_deref(), Some(""));
+    assert_eq!(world.ask(1, "whoami", "").unwrap_err(), "login.needed");
+    world.pass(1000);
+    assert!(world.said.contains(&Effect::End { session: 1 }), "after the answer");
     let info = world.ask(2, "group/info", r#"{"name":"club"}"#).unwrap();
     assert_eq!((info["owner"].as_str(), info["members"].as_u64()), (Some("bob"), Some(1)));
     assert_eq!(world.ask(2, "friend/list", "").unwrap()["users"], json!([]));
@@ -295,6 +299,24 @@ fn an_offer_reaches_who_is_connected_and_nobody_else() {
 }
 
 #[test]
+fn the_broker_is_nobody_to_befriend_or_to_invite() {
+    let mut world = World::usual();
+    world.register(1, "ann");
+    world.ask(1, "room/create", r#"{"name":"r"}"#).unwrap();
+    for (verb, body) in [
+        ("friend/add", r#"{"user":"katydid"}"#),
+        ("profile/get", r#"{"user":"katydid"}"#),
+        ("room/invite", r#"{"name":"r","user":"katydid"}"#),
+        ("group/create", r#"{"name":"g","members":["katydid"]}"#),
+    ] {
+        assert_eq!(world.ask(1, verb, body).unwrap_err(), "user.not-found", "{verb}");
+    }
+    assert_eq!(world.operate("user/remove", r#"{"name":"katydid"}"#).unwrap_err(), "user.not-found");
+    let page = world.ask(1, "history", r#"{"place":"user/katydid"}"#).unwrap();
+    assert_eq!(page["end"], true, "what it told can be read");
+}
+
+#[test]
 fn profiles_show_the_email_to_their_user_only() {
     let mut world = World::usual();
     world.register(1, "ann");
@@ -305,6 +327,10 @@ fn profiles_show_the_email_to_their_user_only() {
     assert!(!world.retained("user/ann/profile").unwrap().contains("example.org"));
     let seen = world.ask(2, "profile/get", r#"{"number":1}"#).unwrap();
     assert_eq!((seen["display"].as_str(), seen.get("email")), (Some("Ann A."), None));
+    world.restart();
+    world.step(Command::Tick);
+    assert!(world.retained("user/ann/profile").unwrap().contains("Oslo"), "told again");
+    world.open(1, "ann", UserKind::Registered);
     world.ask(1, "profile/set", r#"{"fields":{"city":null}}"#).unwrap();
     assert_eq!(world.ask(1, "profile/get", "").unwrap().get("fields"), None);
 }

@@ -293,6 +293,7 @@ fn check(world: &World) {
     assert_eq!(directory.board_bytes, posts.map(|post| post.bytes()).sum::<usize>());
     for &(at, due) in &directory.due {
         match due {
+            Due::End(session) => assert!(!directory.sessions.contains_key(&session) || session < SESSIONS),
             Due::Flush => assert_eq!(directory.flush, Some(at)),
             Due::Name(uid) => assert_eq!(directory.people.all[&uid].hold, Some(at)),
             Due::Place(pid) => assert_eq!(directory.places.all[&pid].expires, Some(at)),

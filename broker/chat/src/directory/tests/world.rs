@@ -202,7 +202,11 @@ impl World {
     pub(super) fn ask(&mut self, session: SessionId, verb: &str, body: &str) -> Result<Value, String> {
         let ticket = self.ticket();
         self.step(Command::Request { ticket, session, verb, body: body.as_bytes() });
-        self.take_answer(ticket)
+        let answer = self.take_answer(ticket);
+        if let Ok(value) = &answer {
+            super::contract::check_answer(verb, value);
+        }
+        answer
     }
 
     pub(super) fn operate(&mut self, verb: &str, body: &str) -> Result<Value, String> {
