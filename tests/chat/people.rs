@@ -25,9 +25,10 @@ impl Person {
 
     /// Connects as it is said.
     pub(crate) fn enter(broker: &Broker, connect: &Connect, name: &str) -> Person {
-        let mut client = broker.connect(connect);
-        client.subscribe(&format!("user/{name}/reply"), 1);
-        Person { client, name: name.into(), heard: VecDeque::new() }
+        let client = broker.connect(connect);
+        let mut person = Person { client, name: name.into(), heard: VecDeque::new() };
+        assert_eq!(person.subscribe(&format!("user/{name}/reply"), &[]), 1);
+        person
     }
 
     /// Somebody without a name, who asks for the one it was given.

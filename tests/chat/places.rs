@@ -124,7 +124,7 @@ fn a_group_is_a_membership() {
     bob.hears("one");
     drop(bob);
     assert_eq!(ann.say("group/crew/msg/ann", "two").0, 0);
-    broker.kill();
+    assert!(broker.terminate().success());
     broker.restart();
     let mut ann = again(&broker, "ann");
     assert_eq!(ann.say("group/crew/msg/ann", "three").0, 0);

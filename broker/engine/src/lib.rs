@@ -257,7 +257,7 @@ impl Engine {
 
     /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.
     pub fn next_deadline(&self) -> Option<u64> {
-        if self.sessions.has_ready() {
+        if self.sessions.has_ready() || !self.dirty_homes.is_empty() || !self.dirty_views.is_empty() {
             return Some(0);
         }
         [self.timers.next(), self.desk_deadline()].into_iter().flatten().min()

@@ -259,6 +259,8 @@ impl Engine {
                 self.disconnect(conn.slot, reason);
             }
         }
+        // What that led to is in the same commit; what is said because of it leaves with the next tick.
+        self.serve();
         if let Some(commit) = self.journal.take_commit() {
             self.links.counters.commits += 1;
             self.outputs.push_back(commit);
