@@ -132,13 +132,6 @@ pub enum Call {
         /// The display name of a guest, if it has one.
         name: Option<String>,
     },
-    /// Lets one user know of something that is no message, such as an offer: JSON with a field `type`.
-    Signal {
-        /// The other's name in the broker.
-        user: String,
-        /// What.
-        json: Value,
-    },
     /// Asks the broker (`$chat/{verb}`).
     Request {
         /// Such as `room/create`.

@@ -65,7 +65,7 @@ struct Flow {
 impl Flow {
     fn put(&mut self, character: &[u8], width: &impl Fn(&[u8]) -> usize) {
         let wide = width(character);
-        if self.wide + wide > self.widest && !self.line.is_empty() {
+        while self.wide + wide > self.widest && !self.line.is_empty() {
             if character == b" " {
                 return self.end_line();
             }

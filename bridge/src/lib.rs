@@ -11,4 +11,9 @@ pub mod chat;
 pub mod flow;
 pub mod machine;
 pub mod names;
+pub mod notice;
+pub mod requests;
 pub mod text;
+
+#[cfg(test)]
+mod transcript;
