@@ -10,6 +10,7 @@
 pub mod chat;
 pub mod flow;
 pub mod machine;
+pub mod mchat;
 pub mod names;
 pub mod notice;
 pub mod requests;

@@ -259,6 +259,11 @@ pub fn search_rooms(text: &str) -> Call {
     request("search", json!({"text": text, "kind": "room", "count": PAGE}))
 }
 
+/// Who somebody is: read by [`read_signed_in`].
+pub fn profile(user: &str) -> Call {
+    request("profile/get", json!({"user": user}))
+}
+
 /// The name and the kind of who signed in.
 pub fn read_signed_in(answer: &Value) -> (String, Kind) {
     (text(answer, "user"), kind(answer))

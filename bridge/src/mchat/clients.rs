@@ -1,0 +1,489 @@
+//! The clients of an mChat server: what they say and what they are told.
+
+use super::{
+    map,
+    server::{Nick, Pulse, Room, Server, write},
+    wire::{self, Frame, Wire},
+};
+use crate::{
+    chat::{Call, Event, Message, Place, Refusal, Tag, Voice},
+    machine::{Link, Output},
+    notice,
+    requests::{self, Kind},
+};
+use bytes::Bytes;
+use serde_json::Value;
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+/// A client that has sent no nick.
+const NO_NAME: &str = "NoName";
+
+/// Frames that wait at most before no more are read. One piece of the stream adds some hundred.
+const MOST_WAITING: usize = 64;
+
+/// Messages of one client that wait for their acknowledgement at most.
+const MOST_UNACKNOWLEDGED: usize = 64;
+
+/// How long after the first client has entered a room the broker tells who is in it, rather than who comes.
+const SETTLING_MS: u64 = 2000;
+
+/// A client.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) from: SocketAddr,
+    pub(super) wire: Wire,
+    pub(super) pulse: Pulse,
+    /// What is to be done, in order.
+    pub(super) queue: VecDeque<Frame>,
+    pub(super) nick: String,
+    /// The nick as it is shown elsewhere, once that is known.
+    shown: Option<String>,
+    /// The name that the broker gave.
+    user: Option<Arc<str>>,
+    /// The rooms that it is in, by its own names.
+    rooms: HashMap<Arc<str>, Place>,
+    doing: Option<(Tag, Doing)>,
+    /// The rooms of messages that are not acknowledged yet.
+    saying: HashMap<Tag, Arc<str>>,
+    next_tag: Tag,
+}
+
+/// What the next frame waits for.
+#[derive(Debug)]
+enum Doing {
+    SignIn,
+    Join {
+        room: String,
+        place: Place,
+    },
+    /// The room is there in another spelling.
+    FindSpelling {
+        room: String,
+        name: String,
+    },
+    /// Whether the room is one that crosses the mesh.
+    Describe {
+        room: String,
+        place: Place,
+    },
+    /// Whether the nick is somebody's user name.
+    LookUpNick,
+}
+
+impl Client {
+    pub(super) fn new(from: SocketAddr) -> Self {
+        Self {
+            from,
+            wire: Wire::default(),
+            pulse: Pulse::new(),
+            queue: VecDeque::new(),
+            nick: NO_NAME.into(),
+            shown: None,
+            user: None,
+            rooms: HashMap::new(),
+            doing: None,
+            saying: HashMap::new(),
+            next_tag: 0,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.queue.len() < MOST_WAITING
+    }
+
+    fn ask(&mut self, link: Link, call: Call, out: &mut Vec<Output>) -> Tag {
+        self.next_tag += 1;
+        out.push(Output::Ask { link, voice: Voice::FIRST, tag: self.next_tag, call });
+        self.next_tag
+    }
+
+    fn ask_and_wait(&mut self, link: Link, call: Call, doing: Doing, out: &mut Vec<Output>) {
+        let tag = self.ask(link, call, out);
+        self.doing = Some((tag, doing));
+    }
+}
+
+impl Server {
+    /// Does what a client has asked for, up to the first thing that has to wait.
+    pub(super) fn go_on(&mut self, link: Link, out: &mut Vec<Output>) {
+        while let Some(client) = self.clients.get_mut(&link) {
+            if client.doing.is_some() {
+                return;
+            }
+            let Some(frame) = client.queue.front() else { return };
+            let has_unacknowledged = !client.saying.is_empty();
+            match frame {
+                Frame::Nick { nick } if *nick != client.nick => {
+                    if has_unacknowledged {
+                        return;
+                    }
+                    let nick = nick.clone();
+                    client.queue.pop_front();
+                    self.change_nick(link, nick, out);
+                }
+                Frame::Join { room } if !client.rooms.contains_key(room.as_str()) => {
+                    if client.user.is_none() {
+                        let call = Call::SignIn { user: None, password: None, exclusive: false };
+                        return client.ask_and_wait(link, call, Doing::SignIn, out);
+                    }
+                    let room = room.clone();
+                    client.queue.pop_front();
+                    self.join(link, room, out);
+                }
+                Frame::Part { room } if client.rooms.contains_key(room.as_str()) => {
+                    if has_unacknowledged {
+                        return;
+                    }
+                    let room = room.clone();
+                    client.queue.pop_front();
+                    self.part(link, &room, out);
+                }
+                Frame::Msg { room, .. } if client.rooms.contains_key(room.as_str()) => {
+                    if !self.say_next(link, out) {
+                        return;
+                    }
+                }
+                // Unallowed actions (section 6) change nothing and have no answer.
+                _ => drop(client.queue.pop_front()),
+            }
+        }
+    }
+
+    fn change_nick(&mut self, link: Link, nick: String, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let old = std::mem::replace(&mut client.nick, nick);
+        client.shown = None;
+        let text = format!("{old} changed nickname to {}", client.nick);
+        if let Some(known) = client.user.as_ref().and_then(|user| self.nicks.get_mut(user)) {
+            known.nick = client.nick.clone();
+        }
+        let mut rooms: Vec<Arc<str>> = client.rooms.keys().cloned().collect();
+        rooms.sort();
+        for room in rooms {
+            self.system(&room, &text, None, out);
+        }
+    }
+
+    fn join(&mut self, link: Link, room: String, out: &mut Vec<Output>) {
+        let Some(name) = map::room_to_broker(&room) else { return };
+        if !self.rooms.contains_key(room.as_str()) && self.rooms.len() >= self.settings.rooms {
+            out.push(Output::Log("a client could not join a room: too many rooms".into()));
+            return;
+        }
+        let known = self.rooms.get(room.as_str()).map(|room| room.place.clone());
+        let place = known.unwrap_or_else(|| Place::room(&name));
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let call = Call::Join { place: place.clone(), password: None, last: 0 };
+        client.ask_and_wait(link, call, Doing::Join { room, place }, out);
+    }
+
+    fn entered(&mut self, link: Link, room: &str, place: Place, is_public: bool, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let name: Arc<str> = room.into();
+        client.rooms.insert(name.clone(), place.clone());
+        let text = format!("{} joined channel", client.nick);
+        let settled_ms = self.now_ms + SETTLING_MS;
+        let (members, others) = (BTreeSet::new(), BTreeSet::new());
+        let new = || Room { place, is_public, members, seq: 0, others, settled_ms };
+        self.rooms.entry(name).or_insert_with(new).members.insert(link);
+        self.system(room, &text, None, out);
+    }
+
+    fn part(&mut self, link: Link, room: &str, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let Some(place) = client.rooms.remove(room) else { return };
+        // Two of its rooms can be one there, where they differ in case only.
+        if !client.rooms.values().any(|other| *other == place) {
+            client.ask(link, Call::Leave { place }, out);
+        }
+        let text = format!("{} left channel", client.nick);
+        self.leave_room(link, room, &text, out);
+    }
+
+    fn leave_room(&mut self, link: Link, room: &str, text: &str, out: &mut Vec<Output>) {
+        self.system(room, text, Some(link), out);
+        if let Some(found) = self.rooms.get_mut(room) {
+            found.members.remove(&link);
+            if found.members.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+
+    /// Says the message that is next; whether that was possible.
+    fn say_next(&mut self, link: Link, out: &mut Vec<Output>) -> bool {
+        let Some(client) = self.clients.get_mut(&link) else { return false };
+        let Some(Frame::Msg { nick, .. }) = client.queue.front() else { return false };
+        if *nick != client.nick {
+            if !client.saying.is_empty() {
+                return false;
+            }
+            let nick = nick.clone();
+            self.change_nick(link, nick, out);
+            return true;
+        }
+        if client.saying.len() >= MOST_UNACKNOWLEDGED {
+            return false;
+        }
+        let Some(shown) = client.shown.clone() else {
+            let call = requests::profile(&client.nick);
+            client.ask_and_wait(link, call, Doing::LookUpNick, out);
+            return false;
+        };
+        let Some(Frame::Msg { room, text, .. }) = client.queue.pop_front() else { return false };
+        let Some((room, place)) = client.rooms.get_key_value(room.as_str()) else { return true };
+        let (room, place) = (room.clone(), place.clone());
+        let tag = client.ask(link, Call::Say { place, text: Bytes::from(text), name: Some(shown) }, out);
+        client.saying.insert(tag, room);
+        true
+    }
+
+    /// The broker says something to a client.
+    pub(super) fn client_told(&mut self, link: Link, event: Event, out: &mut Vec<Output>) {
+        match event {
+            Event::Answered { tag, outcome } => self.client_answered(link, tag, outcome, out),
+            Event::Said { place, message } => self.said(link, &place, &message, out),
+            Event::Noted { place, from, json } => {
+                if let Some(text) = notice::of_change(&json).filter(|_| !self.nicks.contains_key(&from)) {
+                    let nick = self.names.shown(&from, None);
+                    for room in self.rooms_of(link, &place) {
+                        for line in wire::msg(&nick, &room, text.as_bytes()) {
+                            write(out, link, &line);
+                        }
+                    }
+                }
+            }
+            Event::Told { message } => {
+                // mChat knows no private messages; one is shown in one of the rooms, to its user alone.
+                let nick = self.names.shown(&message.from, message.name.as_deref());
+                let text = format!("{nick} to you alone: {}", String::from_utf8_lossy(&message.text));
+                self.tell_in_one_room(link, &text, out);
+            }
+            Event::Entered { place, user } => self.other_entered(link, &place, &user, out),
+            Event::Left { place, user } => self.other_left(link, &place, &user, out),
+            Event::Removed { place, reason } => {
+                for room in self.rooms_of(link, &place) {
+                    for line in wire::system(&room, &format!("you are no longer here: {reason}")) {
+                        write(out, link, &line);
+                    }
+                    let Some(client) = self.clients.get_mut(&link) else { return };
+                    client.rooms.remove(&room);
+                    let text = format!("{} left channel", client.nick);
+                    self.leave_room(link, &room, &text, out);
+                }
+            }
+            Event::Gone => self.tell_in_every_room(link, "the server behind this one is away", out),
+            Event::Back => self.tell_in_every_room(link, "the server behind this one is back", out),
+            Event::Ended { reason } => {
+                self.tell_in_one_room(link, &format!("you are disconnected: {reason}"), out);
+                out.push(Output::Close { link });
+                self.client_gone(link, out);
+            }
+            Event::Signalled { .. } => {}
+        }
+    }
+
+    fn client_answered(
+        &mut self,
+        link: Link,
+        tag: Tag,
+        outcome: Result<Value, Refusal>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        if let Some(room) = client.saying.remove(&tag) {
+            if let Err(refusal) = outcome {
+                let text = format!("your message was not sent: {}", refusal.reason);
+                for line in wire::system(&room, &text) {
+                    write(out, link, &line);
+                }
+            }
+        } else if client.doing.as_ref().is_some_and(|(awaited, _)| *awaited == tag)
+            && let Some((_, doing)) = client.doing.take()
+        {
+            match outcome {
+                Ok(answer) => self.done(link, doing, &answer, out),
+                Err(refusal) => self.refused(link, doing, &refusal, out),
+            }
+        }
+        self.go_on(link, out);
+    }
+
+    fn done(&mut self, link: Link, doing: Doing, answer: &Value, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        match doing {
+            Doing::SignIn => {
+                let (user, _) = requests::read_signed_in(answer);
+                let user: Arc<str> = user.into();
+                let nick = client.nick.clone();
+                let known = Nick { shown: nick.clone(), nick, is_of_peer: false };
+                client.user = Some(user.clone());
+                self.nicks.insert(user, known);
+            }
+            Doing::Join { room, place } => match self.rooms.get(room.as_str()) {
+                Some(known) => {
+                    let is_public = known.is_public;
+                    self.entered(link, &room, place, is_public, out);
+                }
+                None => {
+                    let call = requests::info(&place);
+                    client.ask_and_wait(link, call, Doing::Describe { room, place }, out);
+                }
+            },
+            Doing::FindSpelling { room, name } => {
+                let is_same = |found: &String| found.to_lowercase() == name.to_lowercase();
+                let found = requests::read_listed(answer).into_iter().map(|found| found.name).find(is_same);
+                if let Some(found) = found {
+                    let place = Place::room(&found);
+                    let call = Call::Join { place: place.clone(), password: None, last: 0 };
+                    client.ask_and_wait(link, call, Doing::Join { room, place }, out);
+                }
+            }
+            Doing::Describe { room, place } => {
+                let is_public = !requests::listed(answer).is_private;
+                self.entered(link, &room, place, is_public, out);
+            }
+            Doing::LookUpNick => {
+                let is_somebodys = requests::read_signed_in(answer).1 != Kind::Guest;
+                self.show_as(link, is_somebodys);
+            }
+        }
+    }
+
+    fn refused(&mut self, link: Link, doing: Doing, refusal: &Refusal, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        match doing {
+            // Without the broker there is nothing to join; the client may try again.
+            Doing::SignIn => {
+                client.queue.pop_front();
+                client.ask(link, Call::SignOut, out);
+            }
+            Doing::Join { room, place } if refusal.code == "name.spelling" => {
+                let name = place.name().to_owned();
+                let call = requests::search_rooms(&name);
+                client.ask_and_wait(link, call, Doing::FindSpelling { room, name }, out);
+            }
+            // "The protocol should have some way for the server to answer to failed JOIN" (section 7), and has none.
+            Doing::Join { .. } | Doing::FindSpelling { .. } => {}
+            Doing::Describe { room, place } => self.entered(link, &room, place, false, out),
+            Doing::LookUpNick => self.show_as(link, false),
+        }
+    }
+
+    fn show_as(&mut self, link: Link, is_somebodys: bool) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let shown = if is_somebodys { map::marked(&client.nick) } else { client.nick.clone() };
+        client.shown = Some(shown.clone());
+        if let Some(known) = client.user.as_ref().and_then(|user| self.nicks.get_mut(user)) {
+            known.shown = shown;
+        }
+    }
+
+    /// Something was said in a place that a client is in.
+    fn said(&mut self, link: Link, place: &Place, message: &Message, out: &mut Vec<Output>) {
+        let known = self.nicks.get(&message.from);
+        let is_own =
+            known.is_some() && self.clients.get(&link).and_then(|it| it.user.as_ref()) == Some(&message.from);
+        let nick: Arc<str> = match known {
+            // A message that was said under an earlier nick keeps it.
+            Some(known) if message.name.as_deref().is_none_or(|name| name == known.shown) => {
+                known.nick.as_str().into()
+            }
+            _ => self.names.shown(&message.from, message.name.as_deref()),
+        };
+        let is_of_peer = known.is_some_and(|known| known.is_of_peer);
+        for room in self.rooms_of(link, place) {
+            let lines = wire::msg(&nick, &room, &message.text);
+            if !is_own {
+                for line in &lines {
+                    write(out, link, line);
+                }
+            }
+            if message.is_replayed || is_of_peer {
+                continue;
+            }
+            let Some(found) = self.rooms.get_mut(&room) else { continue };
+            if found.is_public && message.seq > found.seq {
+                found.seq = message.seq;
+                for line in &lines {
+                    self.to_peers(line, out);
+                }
+            }
+        }
+    }
+
+    fn rooms_of(&self, link: Link, place: &Place) -> Vec<Arc<str>> {
+        let rooms = self.clients.get(&link).into_iter().flat_map(|client| &client.rooms);
+        let mut rooms: Vec<Arc<str>> =
+            rooms.filter(|(_, other)| *other == place).map(|(room, _)| room.clone()).collect();
+        rooms.sort();
+        rooms
+    }
+
+    /// Somebody of elsewhere came. All clients are told that by the broker; the first in the room counts.
+    fn other_entered(&mut self, link: Link, place: &Place, user: &Arc<str>, out: &mut Vec<Output>) {
+        if self.nicks.contains_key(user) {
+            return;
+        }
+        for room in self.rooms_of(link, place) {
+            let Some(found) = self.rooms.get_mut(&room).filter(|room| room.members.first() == Some(&link))
+            else {
+                continue;
+            };
+            if found.others.insert(user.clone()) && self.now_ms >= found.settled_ms {
+                let text = format!("{} joined channel", self.names.shown(user, None));
+                self.system(&room, &text, None, out);
+            }
+        }
+    }
+
+    fn other_left(&mut self, link: Link, place: &Place, user: &Arc<str>, out: &mut Vec<Output>) {
+        for room in self.rooms_of(link, place) {
+            let Some(found) = self.rooms.get_mut(&room).filter(|room| room.members.first() == Some(&link))
+            else {
+                continue;
+            };
+            if found.others.remove(user) {
+                let text = format!("{} left channel", self.names.shown(user, None));
+                self.system(&room, &text, None, out);
+            }
+        }
+    }
+
+    fn tell_in_every_room(&self, link: Link, text: &str, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.get(&link) else { return };
+        let mut rooms: Vec<&Arc<str>> = client.rooms.keys().collect();
+        rooms.sort();
+        for room in rooms {
+            for line in wire::system(room, text) {
+                write(out, link, &line);
+            }
+        }
+    }
+
+    fn tell_in_one_room(&self, link: Link, text: &str, out: &mut Vec<Output>) {
+        let room = self.clients.get(&link).and_then(|client| client.rooms.keys().min());
+        for line in room.map(|room| wire::system(room, text)).into_iter().flatten() {
+            write(out, link, &line);
+        }
+    }
+
+    /// A client is gone: it leaves all its rooms, and each is told.
+    pub(super) fn client_gone(&mut self, link: Link, out: &mut Vec<Output>) {
+        let Some(client) = self.clients.remove(&link) else { return };
+        out.push(Output::Log(format!("client disconnected, from {}", client.from)));
+        if let Some(user) = client.user {
+            self.nicks.remove(&user);
+        }
+        let text = format!("{} left channel", client.nick);
+        let mut rooms: Vec<Arc<str>> = client.rooms.into_keys().collect();
+        rooms.sort();
+        for room in rooms {
+            self.leave_room(link, &room, &text, out);
+        }
+    }
+}
