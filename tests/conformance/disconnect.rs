@@ -51,7 +51,7 @@ fn malformed_disconnect_publishes_the_will() {
 #[test]
 fn unknown_disconnect_reasons_are_refused() {
     let broker = Broker::start();
-    for reason in [0x01, 0x03, 0x18, 0x7F, 0xFE] {
+    for reason in [0x01, 0x03, 0x18, 0x7F, 0xFE, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x9C, 0x9D, 0xA2] {
         let mut client = broker.client(V5, "reasoning");
         client.send(&packet::disconnect_with(reason, &[]));
         client.expect_broken();
@@ -105,4 +105,17 @@ fn shutdown_disconnects_with_0x8b() {
     five.expect_disconnect(0x8B);
     three.expect_closed();
     assert!(broker.wait_for_end().success());
+}
+
+/// Section 3.14.2.2.5, [MQTT-4.13.1-1]: a server reference is for servers to send; the will is published.
+#[test]
+fn server_reference_from_a_client_is_a_protocol_error() {
+    let broker = Broker::start();
+    let mut witness = broker.client(V5, "witness");
+    witness.subscribe("will", 0);
+    let mut client = broker.connect(&Connect::new(V5, "referring").will(Publish::new("will", "sent")));
+    let reference = (property::SERVER_REFERENCE, property::Value::Text("elsewhere".into()));
+    client.send(&packet::disconnect_with(0, &[reference]));
+    client.expect_disconnect(0x82);
+    witness.expect_message("sent");
 }

@@ -57,6 +57,19 @@ fn packets_of_a_server_close() {
     }
 }
 
+/// [MQTT-4.13.1-1]: such a packet is against the protocol, whatever is in it, and its body is not waited for.
+#[test]
+fn packets_of_a_server_are_refused_at_their_first_byte() {
+    let broker = Broker::start();
+    for bytes in
+        [&[CONNACK, 0][..], &[SUBACK, 1, 0], &[UNSUBACK, 0xFF, 0xFF, 0x7F], &[PINGRESP, 2, 0, 0], &[SUBACK]]
+    {
+        let mut client = broker.client(V5, "serving");
+        client.send(bytes);
+        client.expect_disconnect(0x82);
+    }
+}
+
 /// [MQTT-4.13.1-1]; 3.1.1 [MQTT-4.8.0-1]: packets that go on after their content, of every type a client sends.
 #[test]
 fn packets_longer_than_their_content_close() {

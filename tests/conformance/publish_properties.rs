@@ -342,3 +342,26 @@ fn topic_alias_is_not_kept_with_the_message() {
     newcomer.subscribe("kept/alias", 0);
     assert_eq!(newcomer.expect_message("x").properties, []);
 }
+
+/// Section 3.3.2.3.2: a payload that is not the UTF-8 it says is refused with 0x99, in the acknowledgement where there is
+/// one; nobody gets it.
+#[test]
+fn payload_that_is_not_the_utf_8_it_says_is_refused_with_0x99() {
+    let broker = Broker::start();
+    let mut subscriber = broker.client(V5, "subscriber");
+    subscriber.subscribe("format", 2);
+    let mut publisher = broker.client(V5, "publisher");
+    let wrong = || Publish::new("format", b"\xff\xfe").property(property::payload_format(1));
+    publisher.send_publish(&wrong().qos1(1));
+    assert_eq!(publisher.expect_ack(packet::PUBACK, 1).reason, 0x99);
+    publisher.send_publish(&wrong().qos2(2));
+    assert_eq!(publisher.expect_ack(packet::PUBREC, 2).reason, 0x99);
+    // Unspecified bytes may be anything, and true UTF-8 goes through.
+    publisher.publish_whole(Publish::new("format", b"\xff").property(property::payload_format(0)).qos1(3));
+    publisher.publish_whole(Publish::new("format", "schön").property(property::payload_format(1)).qos1(4));
+    assert_eq!(subscriber.expect_publish().payload, b"\xff");
+    subscriber.expect_message("schön");
+    publisher.send_publish(&wrong());
+    publisher.expect_disconnect(0x99);
+    subscriber.expect_quiet();
+}

@@ -306,3 +306,30 @@ fn shutdown_publishes_wills() {
         assert!(witness.expect_message("farewell").retain);
     }
 }
+
+/// [MQTT-3.1.2-8], section 3.1.3.2.2: nor does a crash take a will that waits for its delay.
+#[test]
+fn delayed_will_survives_a_crash() {
+    let mut broker = Broker::start();
+    let will = will().property(property::will_delay_secs(2)).property(property::message_expiry_secs(600));
+    let mut client = broker.connect(&Connect::lasting(V5, "waiting").will(will));
+    client.send(&packet::disconnect_with(4, &[]));
+    client.expect_closed();
+    // What is acknowledged is on disk, and what came before it too.
+    broker.client(V5, "other").retain("other", "stored", 1);
+    broker.kill();
+    broker.restart();
+    let mut witness = witness(&broker, V5);
+    let message = witness.expect_message("farewell");
+    assert!(property::find(&message.properties, property::MESSAGE_EXPIRY).is_some());
+}
+
+/// Section 3.1.3.2.3: a will that is not the UTF-8 it says is refused with 0x99.
+#[test]
+fn will_that_is_not_the_utf_8_it_says_is_refused_with_0x99() {
+    let broker = Broker::start();
+    let will = Publish::new("will/topic", b"\xff").property(property::payload_format(1));
+    let mut client = broker.open(V5);
+    client.send(&Connect::new(V5, "wrong").will(will).bytes());
+    client.expect_connack_refusal(0x99);
+}

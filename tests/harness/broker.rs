@@ -23,6 +23,8 @@ use super::packet::{ConnAck, Connect, Version};
 
 /// How long a broker may take to print its listener.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a line may take to be logged.
+const LOG_LIMIT: Duration = Duration::from_secs(10);
 /// How long a broker may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -45,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) arguments: &'static [&'static str],
     /// The longest file that the system lets the first process write, in KiB; writing on fails as on a full disk.
     pub(crate) file_kib: Option<u32>,
+    /// Further lines of the configuration file, listeners for instance; `{folder}` is the broker's folder.
+    pub(crate) config: String,
+    /// Files to write into the broker's folder, by name and text.
+    pub(crate) files: Vec<(&'static str, String)>,
 }
 
 impl Settings {
@@ -73,15 +79,21 @@ impl Settings {
             out.push_str("[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\n");
             out.push_str("[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"ws\"\n");
         }
+        out.push_str(&self.config.replace("{folder}", folder.to_str().expect("a folder in UTF-8")));
         out
+    }
+
+    /// Whether the configuration file says where to listen.
+    fn has_listeners(&self) -> bool {
+        self.websocket || self.config.contains("[[listener]]")
     }
 }
 
 /// A running broker.
 pub(crate) struct Broker {
     child: Child,
-    address: SocketAddr,
-    websocket: Option<SocketAddr>,
+    /// Kind and address of each listener, in the order of the configuration.
+    listeners: Vec<(String, String)>,
     settings: Settings,
     folder: TempDir,
 }
@@ -99,24 +111,75 @@ impl Broker {
             fs::write(folder.path().join("access"), list).expect("the access list is written");
         }
         if let Some((user, password)) = settings.account {
-            let mut command = Command::new(program());
-            command.arg("passwd").arg("-b").arg(folder.path().join("passwords")).args([user, password]);
-            assert!(command.status().expect("the broker's program starts").success(), "{command:?}");
+            set_password(folder.path(), user, password);
+        }
+        for (name, text) in &settings.files {
+            fs::write(folder.path().join(name), text).expect("a file is written");
         }
         let config = settings.to_toml(folder.path());
         fs::write(folder.path().join("katydid.toml"), config).expect("the configuration is written");
-        let (child, address, websocket) = launch(&folder, &settings);
-        Broker { child, address, websocket, settings, folder }
+        let (child, listeners) = launch(&folder, &settings);
+        Broker { child, listeners, settings, folder }
     }
 
     /// Where MQTT is served.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.address_of("mqtt")
     }
 
     /// Where WebSocket is served, when the settings ask for it.
     pub(crate) fn websocket_address(&self) -> SocketAddr {
-        self.websocket.expect("the broker printed a WebSocket listener")
+        self.address_of("ws")
+    }
+
+    /// Where the first listener of that kind listens: `mqtt`, `mqtts`, `ws`, `wss`.
+    pub(crate) fn address_of(&self, kind: &str) -> SocketAddr {
+        self.place_of(kind).parse().expect("an address")
+    }
+
+    /// The first listener of that kind as it was printed; for `unix` a path.
+    pub(crate) fn place_of(&self, kind: &str) -> &str {
+        let found = self.listeners.iter().find(|(found, _)| found == kind);
+        &found.unwrap_or_else(|| panic!("no {kind} listener in {:?}", self.listeners)).1
+    }
+
+    /// All listeners, kind and place, as they were printed.
+    pub(crate) fn listeners(&self) -> &[(String, String)] {
+        &self.listeners
+    }
+
+    /// The broker's folder: its configuration, its files, its log and its data.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Replaces a file in the broker's folder.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("a file is written");
+    }
+
+    /// Sets a user's password in the password file that [`Settings::account`] began.
+    pub(crate) fn set_password(&self, user: &str, password: &str) {
+        set_password(self.folder.path(), user, password);
+    }
+
+    /// What the broker has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).expect("a log")
+    }
+
+    /// Waits until as many lines of the log hold that text, and returns them.
+    pub(crate) fn await_log(&self, text: &str, lines: usize) -> Vec<String> {
+        let limit = Instant::now() + LOG_LIMIT;
+        loop {
+            let log = self.log();
+            let found: Vec<String> = log.lines().filter(|line| line.contains(text)).map(Into::into).collect();
+            if found.len() >= lines {
+                return found;
+            }
+            assert!(Instant::now() < limit, "no {lines} lines with {text:?} within {LOG_LIMIT:?}:\n{log}");
+            thread::yield_now();
+        }
     }
 
     /// The broker's process id.
@@ -126,7 +189,7 @@ impl Broker {
 
     /// A socket without CONNECT, whose packets will be read in that version.
     pub(crate) fn open(&self, version: Version) -> RawClient {
-        RawClient::new(TcpStream::connect(self.address).expect("the broker accepts connections"), version)
+        RawClient::new(TcpStream::connect(self.address()).expect("the broker accepts connections"), version)
     }
 
     /// A client whose CONNECT was accepted, and the CONNACK.
@@ -159,9 +222,22 @@ impl Broker {
         self.signal("-TERM");
     }
 
-    /// Sends SIGHUP, on which the broker reads its files again.
+    /// Sends SIGHUP, on which the broker reads its files again, and waits until it has done so or said that it cannot.
     pub(crate) fn reload(&self) {
+        let done = |log: &str| {
+            log.matches("configuration read again").count()
+                + log.matches("configuration cannot be read again").count()
+        };
+        let before = done(&self.log());
         self.signal("-HUP");
+        let limit = Instant::now() + LOG_LIMIT;
+        while done(&self.log()) == before {
+            assert!(
+                Instant::now() < limit,
+                "the broker did not read its files within {LOG_LIMIT:?} of SIGHUP"
+            );
+            thread::yield_now();
+        }
     }
 
     /// Waits until a process that was asked to end has ended.
@@ -186,7 +262,7 @@ impl Broker {
     pub(crate) fn restart(&mut self) {
         assert!(self.child.try_wait().expect("the broker's status").is_some(), "the broker still runs");
         self.settings.file_kib = None;
-        (self.child, self.address, self.websocket) = launch(&self.folder, &self.settings);
+        (self.child, self.listeners) = launch(&self.folder, &self.settings);
     }
 
     fn signal(&self, signal: &str) {
@@ -213,8 +289,15 @@ fn program() -> OsString {
     std::env::var_os("KATYDID_TEST_BROKER").unwrap_or(env!("CARGO_BIN_EXE_katydid").into())
 }
 
+fn set_password(folder: &Path, user: &str, password: &str) {
+    let mut command = Command::new(program());
+    command.env_remove("KATYDID_TEST_BROKER");
+    command.arg("passwd").arg("-b").arg(folder.join("passwords")).args([user, password]);
+    assert!(command.status().expect("the broker's program starts").success(), "{command:?}");
+}
+
 /// Starts the process and waits for the lines that name its listeners.
-fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<SocketAddr>) {
+fn launch(folder: &TempDir, settings: &Settings) -> (Child, Vec<(String, String)>) {
     let log = File::options()
         .create(true)
         .append(true)
@@ -233,7 +316,7 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
     command.arg("-c").arg(folder.path().join("katydid.toml"));
     command.arg("--data-dir").arg(folder.path().join("data"));
     command.args(settings.arguments);
-    if !settings.websocket {
+    if !settings.has_listeners() {
         command.args(["--listen-address", "127.0.0.1", "-p", "0"]);
     }
     let mut child = command
@@ -251,8 +334,10 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
         }
     });
     let limit = Instant::now() + START_LIMIT;
-    let (mut mqtt, mut websocket) = (None, None);
-    while mqtt.is_none() || (settings.websocket && websocket.is_none()) {
+    let config = settings.to_toml(folder.path());
+    let expected = config.matches("[[listener]]").count().max(1);
+    let mut listeners = Vec::new();
+    while listeners.len() < expected {
         let left = limit.saturating_duration_since(Instant::now());
         let Ok(line) = lines.recv_timeout(left) else {
             let _ = child.kill();
@@ -262,17 +347,9 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, Option<S
                 "the broker printed no listener before it ended or {START_LIMIT:?} passed; its log:\n{log}"
             );
         };
-        let mut words = line.split_whitespace();
-        if words.next() != Some("listening") {
-            continue;
-        }
-        let kind = words.next();
-        let address = words.next().and_then(|word| word.parse().ok());
-        match kind {
-            Some("mqtt") => mqtt = mqtt.or(address),
-            Some("ws" | "websocket") => websocket = websocket.or(address),
-            _ => {}
+        if let Some((kind, place)) = line.strip_prefix("listening ").and_then(|rest| rest.split_once(' ')) {
+            listeners.push((kind.to_owned(), place.to_owned()));
         }
     }
-    (child, mqtt.expect("the loop ends with an address"), websocket)
+    (child, listeners)
 }

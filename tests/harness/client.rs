@@ -1,18 +1,18 @@
-//! A client over a plain socket, which sends what it is told, right or wrong.
+//! A client over any stream, which sends what it is told, right or wrong.
 //!
-//! Owns a TCP stream and the bytes read from it. Must never hide what the broker does: it acknowledges nothing by
+//! Owns a stream and the bytes read from it. Must never hide what the broker does: it acknowledges nothing by
 //! itself. Invariant: each `expect_` returns the next packet or panics with what came instead, within a limit.
 //! Driven by tests.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::packet::{
     self, Ack, ConnAck, PINGREQ, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version, frame,
 };
 use super::property::Property;
+use super::stream::Stream;
 
 /// How long an expected packet may take: far longer than it does, for a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub(crate) enum Read {
 /// A connection of a test.
 pub(crate) struct RawClient {
     pub(crate) version: Version,
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     received: Vec<u8>,
     /// Messages that came while an answer was awaited; they are next to be read.
     early: VecDeque<Publish>,
@@ -41,26 +41,28 @@ pub(crate) struct RawClient {
 }
 
 impl RawClient {
-    pub(crate) fn new(stream: TcpStream, version: Version) -> RawClient {
-        stream.set_nodelay(true).expect("a socket option");
+    pub(crate) fn new(stream: impl Stream + 'static, version: Version) -> RawClient {
+        stream.hurry();
         // A broker that does not read must fail the test instead of blocking it.
         stream.set_write_timeout(Some(LIMIT)).expect("a socket option");
+        let stream = Box::new(stream);
         RawClient { version, stream, received: Vec::new(), early: VecDeque::new(), next_id: 0 }
     }
 
-    /// The socket itself.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The stream itself.
+    pub(crate) fn stream(&self) -> &dyn Stream {
+        &*self.stream
     }
 
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the broker takes what a client sends");
+        self.try_send(bytes).expect("the broker takes what a client sends");
     }
 
     /// Sends bytes to a broker that may close meanwhile.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// Sends a message as it is.
@@ -147,8 +149,7 @@ impl RawClient {
 
     /// Closes the socket without DISCONNECT.
     pub(crate) fn vanish(self) {
-        // It may have been closed from the other side.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.cut();
     }
 
     /// The next packet, the end of the connection, or silence for that long.

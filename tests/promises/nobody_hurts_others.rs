@@ -2,7 +2,8 @@
 //! reads again, QoS 0 too.
 
 use super::talk::{New, Old};
-use crate::harness::{Broker, Connect, RawClient, Read, Settings, V3, V5, packet};
+use crate::harness::{Broker, Connect, Publish, RawClient, Read, Settings, V3, V5, packet};
+use std::time::Duration;
 
 /// More than the buffers of a connection hold, in the system and in the broker.
 const MESSAGES: usize = 2_000;
@@ -91,7 +92,7 @@ fn what_is_dropped_for_a_slow_reader_of_a_plain_topic_is_counted() {
     slow.send(&packet::frame(packet::PINGREQ, &[]));
     let (mut got, mut last) = (0, None);
     loop {
-        match slow.read_within(std::time::Duration::from_secs(10)) {
+        match slow.read_within(Duration::from_secs(10)) {
             Read::Packet(packet::Packet::Publish(publish)) => {
                 let this = index(&publish.text());
                 assert!(last < Some(this), "in order");
@@ -109,5 +110,25 @@ fn what_is_dropped_for_a_slow_reader_of_a_plain_topic_is_counted() {
             break;
         }
         assert!(dropped < MESSAGES - got, "{dropped} dropped, {got} delivered");
+    }
+}
+
+/// Over its rate a client is not read until the second is over, whatever else happens on its connection meanwhile.
+#[test]
+fn the_publish_rate_of_a_client_holds_while_it_is_acknowledged() {
+    let settings = Settings { arguments: &["--limits.publish-rate", "4"], ..Settings::default() };
+    let broker = Broker::with(settings);
+    for version in [V3, V5] {
+        let mut client = broker.client(version, "quick");
+        let begin = std::time::Instant::now();
+        for number in 1..=12 {
+            client.send_publish(&Publish::new("plain", number.to_string()).qos1(number));
+        }
+        for number in 1..=12 {
+            client.expect_ack(packet::PUBACK, number);
+        }
+        let took = begin.elapsed();
+        assert!(took > Duration::from_millis(1900), "12 messages at 4 a second after {took:?}");
+        client.ping();
     }
 }

@@ -6,7 +6,7 @@
 
 mod boundary;
 
-pub use boundary::{Command, Effect, Place, Proof, SessionId, SignIn, Ticket, Window};
+pub use boundary::{Command, Effect, Place, Proof, SessionId, Side, SignIn, Ticket, Window};
 
 /// What the operator decided about people and places.
 #[derive(Debug, Clone, PartialEq, Eq)]

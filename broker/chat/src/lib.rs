@@ -5,8 +5,13 @@
 //! that a name that one of them accepts is a name for all.
 #![forbid(unsafe_code)]
 
+pub mod base64;
 pub mod code;
 pub mod directory;
+pub mod event;
+pub mod history;
 pub mod name;
 pub mod permission;
+pub mod request;
+pub mod time;
 pub mod topic;

@@ -33,6 +33,7 @@ pub struct Counters {
     pub refused_sessions: u64,
     pub refused_subscriptions: u64,
     pub refused_topics: u64,
+    pub refused_payloads: u64,
     pub refused_retained: u64,
     pub paused_rate: u64,
     pub malformed_packets: u64,

@@ -1,6 +1,12 @@
 //! What shards say to each other, and where a topic or a room is at home.
 
-use crate::{acks::AckToken, acks::Outcome, io::ShardId, message::Shared};
+use crate::{
+    acks::AckToken,
+    acks::Outcome,
+    io::ShardId,
+    message::Shared,
+    retained::{Page, Rest},
+};
 use std::sync::Arc;
 
 /// Who is told how a publish ended.
@@ -43,10 +49,14 @@ pub(crate) enum Crossing {
     Marked { mark: Mark },
     /// To the home of a topic: what had to be stored of a delivery is on disk.
     Delivered { part: u64 },
-    /// To the homes that a filter can match: tell this shard of such messages, and send the retained ones.
+    /// To the homes that a filter can match: tell this shard of such messages, and send the first of the retained ones.
     Watch { filter: Arc<str>, group: Option<Arc<str>>, ticket: u64, retained: bool },
     /// The answer.
-    Watched { ticket: u64, retained: Vec<Shared> },
+    Watched { ticket: u64, page: Option<Page> },
+    /// To one of these homes: the next page of the retained ones.
+    Walk { session: (u32, u64), ticket: u64, filter: Box<str>, rest: Rest },
+    /// The answer, to a session's index and identifier.
+    Retained { session: (u32, u64), ticket: u64, page: Page },
     /// To the same homes: no more.
     Unwatch { filter: Arc<str>, group: Option<Arc<str>> },
     /// To a room's home: this shard has a member who starts there.

@@ -19,6 +19,7 @@ use crate::{
 };
 use bytes::Bytes;
 use katydid_mqtt::packet::{PacketId, QoS, Version};
+use katydid_mqtt::reason::ReasonCode;
 use katydid_mqtt::session::{InFlight, Resend};
 
 /// What a subscription, or several merged, grant to one delivery.
@@ -115,6 +116,21 @@ impl Delivering<'_> {
                 self.send_tracked(index, slot, message, qos, grant, seq);
             }
             _ => self.enqueue(index, message, qos, grant),
+        }
+    }
+
+    /// Offers a retained message to a new subscription: as any other, but one of QoS 0 waits for room in the ring.
+    pub(crate) fn offer_retained(&mut self, index: u32, message: &Shared, grant: Grant<'_>) {
+        let slot = self.sessions.peek(index).and_then(|session| session.link);
+        let link = slot.and_then(|slot| self.links.by_slot(slot));
+        let is_full = link.is_some_and(|link| link.ring.len() >= self.settings.limits.ring_bytes);
+        let is_once = message.qos.min(grant.qos) == QoS::AtMostOnce;
+        let may_read =
+            self.sessions.peek(index).is_some_and(|session| may_read(self.settings, session, message));
+        if is_full && is_once && may_read {
+            self.enqueue(index, message, QoS::AtMostOnce, grant);
+        } else {
+            self.offer(index, message, grant);
         }
     }
 
@@ -297,11 +313,15 @@ impl Delivering<'_> {
         let link = session.link;
         let queue = session.queue_mut();
         let is_full = queue.len() >= limits.queue_messages || queue.bytes() >= limits.queue_bytes;
+        if queue.len() <= limits.queue_messages / 2 && queue.bytes() <= limits.queue_bytes / 2 {
+            queue.catches_up = false;
+        }
+        let catches_up = queue.catches_up;
         if is_full {
             self.links.counters.dropped_queue_full += 1;
             self.links.counters.publishes_dropped += 1;
-            if let (QueuePolicy::Disconnect, Some(slot)) = (limits.queue_policy, link) {
-                self.links.overflow(slot);
+            if let (QueuePolicy::Disconnect, Some(slot), false) = (limits.queue_policy, link, catches_up) {
+                self.links.doom(slot, ReasonCode::QuotaExceeded);
                 return;
             }
             if !queue.drop_oldest() {

@@ -1,6 +1,6 @@
 //! A map from topic filters to values, asked by topic: the subscription index.
 //!
-//! Filters without wildcards live in a flat hash table; those with wildcards in a tree of levels ([`trie`]), so that
+//! Filters without wildcards live in a flat hash table; those with wildcards in a tree of levels (`trie`), so that
 //! the cost of a topic doesn't grow with the number of filters that don't match it. It knows nothing of subscribers,
 //! shared subscriptions or rooms. Its invariant: a filter has a value from [`FilterMap::entry`] to
 //! [`FilterMap::remove`], and nothing is kept of it after.

@@ -2,12 +2,14 @@
 
 use crate::{
     Engine,
-    io::{ConnId, Input, Output},
+    io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
-    link::{OwnAliases, Phase},
+    link::{OwnAliases, Pause, Phase},
     mutant::Mutant,
     persist,
+    publish::is_as_stated,
     session::{Key, Session},
+    subscriptions::Subscriptions,
     timers::Timer,
     will::Will,
 };
@@ -19,8 +21,11 @@ use katydid_mqtt::{
 };
 use std::sync::Arc;
 
-/// What a CONNECT asked for, while its password is being checked.
-#[derive(Debug)]
+/// No CONNACK is longer, but for the client identifier in it.
+const CONNACK_BYTES: usize = 64;
+
+/// What a CONNECT asked for, while it waits.
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     account: Option<Arc<str>>,
     client_id: Arc<str>,
@@ -31,6 +36,12 @@ pub(crate) struct Request {
     keep_alive_secs: u16,
     receive_maximum: u16,
     will: Option<Box<Will>>,
+}
+
+impl Request {
+    fn key(&self) -> Key {
+        Key { account: self.account.clone(), client_id: self.client_id.clone() }
+    }
 }
 
 impl Engine {
@@ -71,7 +82,7 @@ impl Engine {
             (Some(hash), Some(password)) => {
                 let Some(link) = self.links.by_conn(conn) else { return };
                 link.phase = Phase::Verifying(Box::new(request));
-                self.links.pause(conn.slot);
+                self.links.pause(conn.slot, Pause::Entering);
                 self.outputs.push_back(Output::Verify { conn, hash, password: password.0.to_vec() });
             }
             // A registered name needs its password; other names and none are anonymous, where that is allowed.
@@ -108,6 +119,10 @@ impl Engine {
             self.links.counters.refused_topics += 1;
             return Some(ReasonCode::TopicNameInvalid);
         }
+        if connect.will.as_ref().is_some_and(|will| !is_as_stated(&will.properties, will.payload)) {
+            self.links.counters.refused_payloads += 1;
+            return Some(ReasonCode::PayloadFormatInvalid);
+        }
         let is_long = connect.client_id.len() > limits.topic_bytes
             || connect.user_name.is_some_and(|name| name.len() > limits.topic_bytes);
         if is_long {
@@ -130,18 +145,12 @@ impl Engine {
     }
 
     /// The password was checked.
-    pub(crate) fn on_verified(&mut self, conn: ConnId, good: bool) {
-        let Some(link) = self.links.by_conn(conn) else { return };
-        let phase = std::mem::replace(&mut link.phase, Phase::Greeting);
-        let Phase::Verifying(request) = phase else {
-            link.phase = phase;
-            return;
-        };
-        self.links.resume(conn.slot);
-        if good {
-            self.enter(conn.slot, *request);
-        } else {
-            self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword);
+    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
+        let Some(request) = self.take_request(conn) else { return };
+        match verdict {
+            Verdict::Good => self.enter(conn.slot, *request),
+            Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
+            Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
         }
     }
 
@@ -163,22 +172,36 @@ impl Engine {
 
     /// Lets a client in: takes over or makes its session, answers, and sends what waits.
     fn enter(&mut self, slot: u32, request: Request) {
-        let key = Key { account: request.account.clone(), client_id: request.client_id.clone() };
+        let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
+        if !self.takes_connack(slot, &request, expiry_secs) {
+            self.links.counters.connects_refused += 1;
+            self.links.counters.dropped_too_large += 1;
+            return self.links.close(slot, true);
+        }
+        let key = request.key();
+        let mut waits = self.outrun(&key);
         let mut known = self.sessions.find(&key);
         if let Some(index) = known {
+            let was_on_disk = self.sessions.peek(index).is_some_and(|session| session.is_on_disk);
             self.take_over(index);
             // A clean session of 3.1.1 and one of expiry 0 end with their connection.
             known = self.sessions.find(&key);
+            if let (Some(index), true) = (known, request.clean_start) {
+                self.end_session(index);
+                known = None;
+            }
+            waits |= match known {
+                Some(index) => self.cancel_will(index),
+                None => was_on_disk,
+            };
         }
-        if let (Some(index), true) = (known, request.clean_start) {
-            self.end_session(index);
-            known = None;
+        if waits && self.wait_to_enter(slot, &request, &key) {
+            return;
         }
         if known.is_none() && self.sessions.len() >= self.settings.limits.sessions {
             self.links.counters.refused_sessions += 1;
             return self.refuse_connect(slot, ReasonCode::QuotaExceeded);
         }
-        let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
         let asked = if Mutant::IgnoredWindow.is_on() { u16::MAX } else { request.receive_maximum };
         let window = asked.min(self.settings.limits.inflight);
         let index = known.unwrap_or_else(|| self.create_session(&request, window));
@@ -192,6 +215,9 @@ impl Engine {
         session.outbound.resume();
         session.held = 0;
         session.inbound.reconnect();
+        if let Some(queue) = session.queue.as_mut() {
+            queue.catches_up = !queue.is_empty();
+        }
         let publisher = session.id;
         if session.ends_at_ms != 0 {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
@@ -205,7 +231,6 @@ impl Engine {
                 will
             });
         }
-        self.cancel_will(index);
         self.save_session(index);
         self.send_connack(slot, &request, session_present, expiry_secs);
         if session_present {
@@ -213,6 +238,51 @@ impl Engine {
             self.wake_places(index);
             self.sessions.mark_ready(index);
         }
+    }
+
+    /// A session or a will that a crash could bring back has to be off the disk before the client hears that it is gone:
+    /// the CONNECT is looked at again then.
+    fn wait_to_enter(&mut self, slot: u32, request: &Request, key: &Key) -> bool {
+        let Some(link) = self.links.by_slot(slot) else { return false };
+        let conn = link.conn;
+        if !self.journal.wait(Waiter::Enter(conn)) {
+            return false;
+        }
+        link.phase = Phase::Verifying(Box::new(request.clone()));
+        self.entering_keys.insert(key.clone(), conn);
+        self.links.pause(slot, Pause::Entering);
+        true
+    }
+
+    /// Closes an older connection of the same session that waits to enter; `true` when there was one, behind which the
+    /// newer one waits too.
+    fn outrun(&mut self, key: &Key) -> bool {
+        let Some(older) = self.entering_keys.remove(key) else { return false };
+        if self.links.by_conn(older).is_some() {
+            self.links.close(older.slot, true);
+        }
+        true
+    }
+
+    /// What stood in the way of a CONNECT is off the disk.
+    pub(crate) fn enter_again(&mut self, conn: ConnId) {
+        let Some(request) = self.take_request(conn) else {
+            return self.entering_keys.retain(|_, waiting| *waiting != conn);
+        };
+        self.entering_keys.remove(&request.key());
+        self.enter(conn.slot, *request);
+    }
+
+    /// The CONNECT that a connection waits with; it is read again.
+    fn take_request(&mut self, conn: ConnId) -> Option<Box<Request>> {
+        let link = self.links.by_conn(conn)?;
+        let phase = std::mem::replace(&mut link.phase, Phase::Greeting);
+        let Phase::Verifying(request) = phase else {
+            link.phase = phase;
+            return None;
+        };
+        self.links.resume(conn.slot, Pause::Entering);
+        Some(request)
     }
 
     /// What was in flight is sent again when its identifiers and releases are on disk, as the first time.
@@ -236,7 +306,7 @@ impl Engine {
             outbound: Outbound::new(window),
             inbound: Inbound::new(),
             arriving: Vec::new(),
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             queue: None,
             rooms: Vec::new(),
             will: None,
@@ -247,6 +317,8 @@ impl Engine {
             is_on_disk: false,
             has_moved: false,
             is_listed: false,
+            subscribing: 0,
+            walks: None,
             held: 0,
         })
     }
@@ -268,7 +340,14 @@ impl Engine {
         }
     }
 
-    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+    /// The CONNACK that lets a client in.
+    fn connack<'a>(
+        &mut self,
+        slot: u32,
+        request: &'a Request,
+        session_present: bool,
+        expiry_secs: u32,
+    ) -> ConnAck<'a> {
         let limits = &self.settings.limits;
         let listener = self.links.by_slot(slot).map_or(0, |link| usize::from(link.peer.listener));
         let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
@@ -284,8 +363,32 @@ impl Engine {
                 .then_some(server_secs),
             ..ConnAckProperties::default()
         };
-        let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
-        let Some(version) = self.links.by_slot(slot).map(|link| link.version) else { return };
+        ConnAck { session_present, reason: ReasonCode::Success, properties }
+    }
+
+    /// Whether a client takes its CONNACK, at least without the offer of topic aliases. All else in it binds the client,
+    /// so that there is no shorter one `[MQTT-3.1.2-24]`.
+    fn takes_connack(&mut self, slot: u32, request: &Request, expiry_secs: u32) -> bool {
+        let Some((version, limit)) = self.links.by_slot(slot).map(|link| (link.version, link.packet_bytes))
+        else {
+            return false;
+        };
+        if limit as usize >= CONNACK_BYTES + request.client_id.len() {
+            return true;
+        }
+        let mut connack = self.connack(slot, request, false, expiry_secs);
+        connack.properties.topic_alias_maximum = None;
+        let mut packet = Vec::new();
+        encode::connack(&mut packet, version, &connack).is_ok() && packet.len() <= limit as usize
+    }
+
+    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+        let mut connack = self.connack(slot, request, session_present, expiry_secs);
+        let Some(link) = self.links.by_slot(slot) else { return };
+        let version = link.version;
+        if (link.packet_bytes as usize) < CONNACK_BYTES + request.client_id.len() {
+            connack.properties.topic_alias_maximum = None;
+        }
         self.links.send(slot, |out| {
             let _ = encode::connack(out, version, &connack);
         });
@@ -387,7 +490,7 @@ impl Engine {
                 self.detach(conn.slot, true);
                 self.links.remove(conn);
             }
-            Input::Verified { conn, good } => self.on_verified(conn, good),
+            Input::Verified { conn, verdict } => self.on_verified(conn, verdict),
             _ => {}
         }
     }

@@ -76,8 +76,8 @@ pub enum Input {
     Verified {
         /// As asked.
         conn: ConnId,
-        /// Whether the password fits.
-        good: bool,
+        /// What became of it.
+        verdict: Verdict,
     },
     /// A deadline has passed.
     Tick,
@@ -145,6 +145,17 @@ pub enum Output {
     },
     /// Everything that [`Input::Shutdown`] asked for is handed out; the driver ends when it is written and durable.
     Down,
+}
+
+/// What became of a password that was to be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It fits.
+    Good,
+    /// It does not fit.
+    Bad,
+    /// Nobody looked at it: too many wait.
+    Unchecked,
 }
 
 /// A peer that broke the rules and was closed.

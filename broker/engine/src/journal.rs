@@ -33,6 +33,8 @@ pub(crate) enum Waiter {
     Page(u32, u64, u64),
     /// A QoS 2 message that several shards stored, by a bit a shard, is marked as received.
     Marked(Mark, u64),
+    /// A CONNECT that took something off the disk: it may be answered.
+    Enter(ConnId),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId, ReasonCode),
 }

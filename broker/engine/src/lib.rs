@@ -35,12 +35,14 @@ mod publish;
 mod queue;
 mod receive;
 mod restore;
+mod retained;
 pub mod ring;
 mod room;
 mod route;
 mod session;
 pub mod settings;
 mod subscribe;
+mod subscriptions;
 mod tick;
 mod timers;
 pub mod topic_map;
@@ -49,7 +51,9 @@ mod will;
 mod permission;
 
 pub use counters::Counters;
-pub use io::{ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Warning};
+pub use io::{
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+};
 pub use settings::Settings;
 
 use foldhash::fast::FixedState;
@@ -81,6 +85,8 @@ pub struct Engine {
 
     links: link::Links,
     sessions: session::Sessions,
+    /// Connections whose CONNECT waits for the disk.
+    entering_keys: HashMap<session::Key, ConnId, FixedState>,
     timers: timers::Timers,
     journal: journal::Journal,
     outputs: VecDeque<Output>,
@@ -141,6 +147,7 @@ impl Engine {
             is_going_down: false,
             links: link::Links::new(),
             sessions: session::Sessions::default(),
+            entering_keys: HashMap::default(),
             timers: timers::Timers::default(),
             outputs: VecDeque::new(),
             warnings: Vec::new(),
@@ -249,9 +256,20 @@ pub fn start(
     let engine =
         |shard: usize| Engine::new(settings.clone(), ShardId(shard as u16), shards, entropy, now, restored);
     let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
+    exchange(&mut engines, now);
+    // What became due while the broker was down is over before anybody connects.
+    for engine in &mut engines {
+        engine.handle(now, Input::Tick);
+    }
+    exchange(&mut engines, now);
+    engines
+}
+
+/// Carries messages between engines until they have nothing more to say.
+fn exchange(engines: &mut [Engine], now: Now) {
     loop {
         let mut said = Vec::new();
-        for engine in &mut engines {
+        for engine in engines.iter_mut() {
             let from = engine.shard;
             for output in std::mem::take(&mut engine.outputs) {
                 match output {
@@ -261,7 +279,7 @@ pub fn start(
             }
         }
         if said.is_empty() {
-            return engines;
+            return;
         }
         for (from, to, message) in said {
             engines[usize::from(to.0)].handle(now, Input::Shard { from, message });

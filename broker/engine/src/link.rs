@@ -28,12 +28,28 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) enum Phase {
     /// Waits for CONNECT.
     Greeting,
-    /// CONNECT is here, its password is being checked.
+    /// CONNECT is here; its password is being checked, or what it ended is being taken off the disk.
     Verifying(Box<crate::handshake::Request>),
     /// Connected; the session's index.
     Open(u32),
     /// Being closed; nothing is read any more.
     Closing,
+}
+
+/// Why a connection is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Pause {
+    /// Its CONNECT waits for a password check or the disk.
+    Entering = 1,
+    /// It has used up its publish rate for this second.
+    Rate = 2,
+    /// Too much waits for the disk, on the whole shard.
+    Congestion = 4,
+    /// It is owed too many acknowledgements.
+    Owed = 8,
+    /// Its SUBSCRIBE or UNSUBSCRIBE waits for the one before.
+    Subscribing = 16,
 }
 
 /// One connection.
@@ -63,7 +79,10 @@ pub(crate) struct Link {
     /// What was in flight before waits until it is on disk; deliveries wait behind it.
     pub(crate) is_resuming: bool,
     pub(crate) is_dirty: bool,
-    pub(crate) is_paused: bool,
+    /// Why it is not read, a bit for each [`Pause`]; read when there is no reason.
+    pub(crate) paused: u8,
+    /// It is disconnected when the tick ends.
+    pub(crate) is_doomed: bool,
     /// Something waits until the ring has been written.
     pub(crate) is_behind: bool,
     /// Publishes that may still be read in this second, and when the second ends.
@@ -103,6 +122,11 @@ impl OwnAliases {
 }
 
 impl Link {
+    /// Whether it is not read for a reason.
+    pub(crate) fn is_paused_for(&self, reason: Pause) -> bool {
+        self.paused & reason as u8 != 0
+    }
+
     /// Whether deliveries may be written; who finds that they may not is woken when they may.
     pub(crate) fn is_open(&self) -> bool {
         self.subscribing == 0 && !self.is_resuming
@@ -118,8 +142,8 @@ pub(crate) struct Links {
     /// Closes, pauses and resumes, to be handed out after what was written before them.
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) counters: Counters,
-    /// Connections to be disconnected with 0x97 at the end of the tick.
-    pub(crate) overflowing: Vec<u32>,
+    /// Connections to be disconnected at the end of the tick.
+    pub(crate) doomed: Vec<(ConnId, ReasonCode)>,
 }
 
 impl Links {
@@ -130,7 +154,7 @@ impl Links {
             dirty: VecDeque::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
-            overflowing: Vec::new(),
+            doomed: Vec::new(),
         }
     }
 
@@ -159,7 +183,8 @@ impl Links {
             subscribing: 0,
             is_resuming: false,
             is_dirty: false,
-            is_paused: false,
+            paused: 0,
+            is_doomed: false,
             is_behind: false,
             rate_left: 0,
             rate_until_ms: 0,
@@ -197,13 +222,27 @@ impl Links {
         self.table.iter().enumerate().filter(|(_, link)| link.is_some()).map(|(slot, _)| slot as u32)
     }
 
-    /// Appends one encoded packet to a link's ring.
+    /// Appends one encoded packet to a link's ring. A client that does not take a packet of that length is not sent it
+    /// `[MQTT-3.1.2-24]`, and since it waits for it, it is closed.
     pub(crate) fn send(&mut self, slot: u32, encode: impl FnOnce(&mut Vec<u8>)) {
         let Some(link) = self.table.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
         if matches!(link.phase, Phase::Closing) {
             return;
         }
-        link.ring.append_with(&mut self.pool, 64, encode);
+        let limit = link.packet_bytes as usize;
+        let mut fits = true;
+        link.ring.append_with(&mut self.pool, 64, |out| {
+            let start = out.len();
+            encode(out);
+            fits = out.len() - start <= limit;
+            if !fits {
+                out.truncate(start);
+            }
+        });
+        if !fits {
+            self.counters.dropped_too_large += 1;
+            return self.doom(slot, ReasonCode::PacketTooLarge);
+        }
         self.counters.packets_sent += 1;
         self.mark_dirty(slot);
     }
@@ -248,10 +287,12 @@ impl Links {
         });
     }
 
-    /// A session's queue is full, and the policy says that its connection goes.
-    pub(crate) fn overflow(&mut self, slot: u32) {
-        if !self.overflowing.contains(&slot) {
-            self.overflowing.push(slot);
+    /// Has a connection disconnected for a reason when the tick ends.
+    pub(crate) fn doom(&mut self, slot: u32, reason: ReasonCode) {
+        if let Some(link) = self.table.get_mut(slot as usize).and_then(Option::as_deref_mut)
+            && !std::mem::replace(&mut link.is_doomed, true)
+        {
+            self.doomed.push((link.conn, reason));
         }
     }
 
@@ -282,25 +323,28 @@ impl Links {
         None
     }
 
-    /// Stops reading from a link.
-    pub(crate) fn pause(&mut self, slot: u32) {
-        if let Some(link) = self.by_slot(slot)
-            && !link.is_paused
-        {
-            link.is_paused = true;
+    /// Stops reading from a link, for one reason more.
+    pub(crate) fn pause(&mut self, slot: u32, reason: Pause) {
+        if let Some(link) = self.by_slot(slot) {
+            let was_read = link.paused == 0;
+            link.paused |= reason as u8;
             let conn = link.conn;
-            self.outputs.push_back(Output::Pause { conn });
+            if was_read {
+                self.outputs.push_back(Output::Pause { conn });
+            }
         }
     }
 
-    /// Reads from a link again.
-    pub(crate) fn resume(&mut self, slot: u32) {
+    /// A reason is over: reads from the link again if it was the last.
+    pub(crate) fn resume(&mut self, slot: u32, reason: Pause) {
         if let Some(link) = self.by_slot(slot)
-            && link.is_paused
+            && link.paused & reason as u8 != 0
         {
-            link.is_paused = false;
+            link.paused &= !(reason as u8);
             let conn = link.conn;
-            self.outputs.push_back(Output::Resume { conn });
+            if link.paused == 0 {
+                self.outputs.push_back(Output::Resume { conn });
+            }
         }
     }
 

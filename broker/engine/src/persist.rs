@@ -7,6 +7,7 @@ use crate::{
     io::{Now, ShardId},
     message::{Message, Reader, Shared, push_text},
     session::{Ids, Origin, Sent, Session, Subscription},
+    will::Will,
 };
 use bytes::Bytes;
 use katydid_mqtt::packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
@@ -33,6 +34,9 @@ pub const SENT: Space = Space(7);
 /// Session identifier, packet identifier and shard to the digest of an inbound QoS 2 message of which the shard has stored
 /// its part, while it is not known whether all have.
 pub const ARRIVED: Space = Space(8);
+
+/// Session identifier to a will that waits for its delay.
+pub const WILLS: Space = Space(9);
 
 /// Logs of rooms have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
@@ -225,6 +229,34 @@ pub(crate) fn delete_outbound(session: u64, packet_id: PacketId) -> Op {
     delete(OUTBOUND, session_key(session, &packet_id.get().to_be_bytes()))
 }
 
+const WILL_FORMAT: u8 = 1;
+
+/// A will that waits until a time, in milliseconds since the Unix epoch.
+pub(crate) fn put_will(session: u64, will: &Will, at_unix_ms: u64) -> Op {
+    let mut value = vec![WILL_FORMAT, u8::from(will.expiry_secs.is_some())];
+    value.extend_from_slice(&at_unix_ms.to_be_bytes());
+    value.extend_from_slice(&will.expiry_secs.unwrap_or(0).to_be_bytes());
+    value.extend_from_slice(&will.message.to_disk());
+    put(WILLS, session_key(session, &[]), value)
+}
+
+pub(crate) fn delete_will(session: u64) -> Op {
+    delete(WILLS, session_key(session, &[]))
+}
+
+/// The reverse of [`put_will`].
+pub(crate) fn read_will(value: &Bytes) -> Option<(Will, u64)> {
+    let mut reader = Reader(value);
+    if reader.byte()? != WILL_FORMAT {
+        return None;
+    }
+    let has_expiry = reader.byte()? != 0;
+    let at_unix_ms = reader.u64()?;
+    let expiry_secs = Some(reader.u32()?).filter(|_| has_expiry);
+    let message = Message::from_disk(&value.slice(value.len() - reader.0.len()..))?;
+    Some((Will { message: Arc::new(message), expiry_secs, delay_secs: 0 }, at_unix_ms))
+}
+
 /// What is known of a session without its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionRecord {
@@ -248,8 +280,8 @@ pub(crate) fn put_session(session: &Session, now: Now) -> Op {
         ends_at_ms => now.unix_ms + ends_at_ms.saturating_sub(now.mono_ms),
     };
     value.extend_from_slice(&ends_at.to_be_bytes());
-    value.extend_from_slice(&(session.subscriptions.len() as u32).to_be_bytes());
-    for subscription in &session.subscriptions {
+    value.extend_from_slice(&(session.subscriptions.kept().len() as u32).to_be_bytes());
+    for subscription in session.subscriptions.kept() {
         push_text(&mut value, &subscription.filter);
         value.extend_from_slice(&subscription.id.to_be_bytes());
         value.push(options_byte(subscription.options));

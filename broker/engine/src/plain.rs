@@ -3,13 +3,7 @@
 //!
 //! Invariant: a home knows of a filter on a shard from before that shard's SUBACK until no session there wants it.
 
-use crate::{
-    filter_map::FilterMap,
-    io::ShardId,
-    message::{Message, Shared},
-    session::Sessions,
-    topic_map::TopicMap,
-};
+use crate::{filter_map::FilterMap, io::ShardId, message::Message, retained::Retained, session::Sessions};
 use foldhash::fast::FixedState;
 use katydid_mqtt::packet::{QoS, RetainHandling, SubscribeOptions};
 use std::{collections::HashMap, sync::Arc};
@@ -118,7 +112,7 @@ pub(crate) struct Plain {
     pub(crate) index: FilterMap<Subscribers>,
     groups: HashMap<Arc<str>, Group, FixedState>,
     interest: FilterMap<Interest>,
-    pub(crate) retained: TopicMap<Shared>,
+    pub(crate) retained: Retained,
 }
 
 impl Plain {
@@ -128,7 +122,7 @@ impl Plain {
             index: FilterMap::new(protected),
             groups: HashMap::default(),
             interest: FilterMap::new(protected),
-            retained: TopicMap::new(protected),
+            retained: Retained::new(protected),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::{
     crossing::Crossing,
     crossing::{Mark, Reply},
     io::{ConnId, Output, ShardMessage},
+    link::Pause,
     message::Message,
     receive::Fault,
     session::Arriving,
@@ -14,7 +15,7 @@ use crate::{
 use katydid_chat::topic::Topic;
 use katydid_mqtt::{
     encode,
-    packet::{Ack, PacketType, Publish, QoS, UserProperties, Version},
+    packet::{Ack, PacketType, Publish, PublishProperties, QoS, UserProperties, Version},
     properties::UserPropertiesBuf,
     reason::ReasonCode,
     session::Receipt,
@@ -51,6 +52,11 @@ impl Engine {
                 std::borrow::Cow::Owned(topic.to_owned())
             }
         };
+        if publish.qos == QoS::AtMostOnce && !is_as_stated(&publish.properties, publish.payload) {
+            self.links.counters.refused_payloads += 1;
+            // No acknowledgement could say it, section 3.3.2.3.2.
+            return Err(Fault(ReasonCode::PayloadFormatInvalid, "a payload that is not the UTF-8 it says"));
+        }
         let Some(token) = self.register(conn, index, version, publish)? else { return Ok(()) };
         let Some(session) = self.sessions.peek(index) else { return Ok(()) };
         let refused = self.refuses_publish(session, publish, &topic);
@@ -110,7 +116,7 @@ impl Engine {
             session.arriving.push(Arriving { packet_id, first: token, again: None });
         }
         if link.acks.len() > usize::from(self.settings.limits.receive_maximum) * OWED_MAX {
-            self.links.pause(conn.slot);
+            self.links.pause(conn.slot, Pause::Owed);
         }
         Ok(Some(Registered(Some(token))))
     }
@@ -130,6 +136,9 @@ impl Engine {
         if let Err(reason) = self.permits_publish(session.account.as_deref(), &session.client_id, topic) {
             return Some(reason);
         }
+        if !is_as_stated(&publish.properties, publish.payload) {
+            return Some(ReasonCode::PayloadFormatInvalid);
+        }
         // Number and time are the room's to give.
         let is_room = matches!(self.classify(topic), Topic::Room(_));
         let forges = |(name, _): (&str, &str)| matches!(name, "seq" | "time");
@@ -147,7 +156,7 @@ impl Engine {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_conn(conn) else { return };
         if is_congested {
-            self.links.pause(conn.slot);
+            self.links.pause(conn.slot, Pause::Congestion);
             self.congested.push(conn);
             return;
         }
@@ -164,7 +173,7 @@ impl Engine {
                 self.timers.set(until_ms, Timer::Link(conn.slot));
             }
             self.links.counters.paused_rate += 1;
-            self.links.pause(conn.slot);
+            self.links.pause(conn.slot, Pause::Rate);
         }
     }
 
@@ -174,6 +183,7 @@ impl Engine {
         counters.publishes_dropped += 1;
         match reason {
             ReasonCode::NotAuthorized => counters.refused_not_authorized += 1,
+            ReasonCode::PayloadFormatInvalid => counters.refused_payloads += 1,
             _ => counters.refused_topics += 1,
         }
         let Some(token) = token.0 else { return };
@@ -212,8 +222,9 @@ impl Engine {
             let crate::link::Phase::Open(index) = link.phase else { return };
             let Some(ack) = link.acks.pop_ready() else { return };
             let (version, is_informed) = (link.version, link.problem_information);
-            if link.is_paused && link.acks.len() < usize::from(self.settings.limits.receive_maximum) {
-                self.links.resume(conn.slot);
+            let owes_few = link.acks.len() < usize::from(self.settings.limits.receive_maximum);
+            if owes_few && link.is_paused_for(Pause::Owed) {
+                self.links.resume(conn.slot, Pause::Owed);
             }
             let reason = match (version, ack.outcome.reason) {
                 (Version::V4, _) => ReasonCode::Success,
@@ -245,6 +256,11 @@ impl Engine {
             });
         }
     }
+}
+
+/// Whether a payload that is stated to be UTF-8 is; subscribers rely on the statement, which is forwarded to them.
+pub(crate) fn is_as_stated(properties: &PublishProperties<'_>, payload: &[u8]) -> bool {
+    properties.payload_is_utf8 != Some(true) || std::str::from_utf8(payload).is_ok()
 }
 
 /// The acknowledgement that a publish is owed, where it is owed one.

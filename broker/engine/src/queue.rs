@@ -34,6 +34,9 @@ pub(crate) struct Queue {
     disk_bytes: usize,
     /// Whether a page has been asked for.
     pub(crate) is_reading: bool,
+    /// What waits was there when the client connected: until half of the budget is free again, it is not to blame for a
+    /// full queue.
+    pub(crate) catches_up: bool,
     /// QoS 2 messages below this were given packet identifiers before a restart.
     pub(crate) sent_below: u64,
     /// The log has been trimmed below this.
@@ -50,6 +53,7 @@ impl Default for Queue {
             disk_from: None,
             disk_bytes: 0,
             is_reading: false,
+            catches_up: false,
             sent_below: 0,
             trimmed: 1,
         }

@@ -2,7 +2,13 @@
 //! about. What breaks the format or the protocol ends the connection with the reason that answers it
 //! `[MQTT-4.13.1-1]`.
 
-use crate::{Engine, io::ConnId, journal::Waiter, link::Phase, persist};
+use crate::{
+    Engine,
+    io::ConnId,
+    journal::Waiter,
+    link::{Pause, Phase},
+    persist,
+};
 use katydid_mqtt::{
     decode::{self, DecodeError, ErrorKind, Frame, Refusal},
     encode,
@@ -26,7 +32,6 @@ impl Engine {
     pub(crate) fn take_packets(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_conn(conn) else { return bytes.len() };
-        link.last_received_ms = now_ms;
         let listener = usize::from(link.peer.listener);
         let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
         let packet_bytes = self.settings.limits.packet_bytes.min(listener_bytes);
@@ -38,7 +43,7 @@ impl Engine {
                 Phase::Verifying(_) => return used,
                 Phase::Greeting | Phase::Open(_) => {}
             }
-            if link.is_paused {
+            if link.paused != 0 {
                 return used;
             }
             let is_greeting = matches!(link.phase, Phase::Greeting);
@@ -48,15 +53,24 @@ impl Engine {
                 _ if is_greeting && rest.first().is_some_and(|first| first >> 4 != 1) => {
                     Err(Fault(ReasonCode::ProtocolError, "the first packet is not CONNECT"))
                 }
+                // Nor is the rest of what no client sends, whatever is in it [MQTT-4.13.1-1].
+                _ if rest.first().is_some_and(|first| is_of_a_server(*first)) => {
+                    Err(Fault(ReasonCode::ProtocolError, "a packet that only a server sends"))
+                }
                 Err(error) if is_greeting => return self.refuse_greeting(conn, error, rest, bytes.len()),
                 Err(error) => Err(error.into()),
                 Ok(None) => return used,
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
-                Ok(Some(frame)) if link.subscribing > 0 && is_subscription(frame.packet_type) => {
-                    self.links.pause(conn.slot);
+                // One of an earlier connection counts too: its effect may be on the way.
+                Ok(Some(frame)) if is_subscription(frame.packet_type) && self.is_subscribing(conn) => {
+                    self.links.pause(conn.slot, Pause::Subscribing);
                     return used;
                 }
                 Ok(Some(frame)) => {
+                    // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
+                    if let Some(link) = self.links.by_conn(conn) {
+                        link.last_received_ms = now_ms;
+                    }
                     used += frame.len;
                     self.links.counters.packets_received += 1;
                     match self.on_frame(conn, frame) {
@@ -162,12 +176,13 @@ impl Engine {
             Packet::Disconnect(disconnect) => self.on_disconnect(conn, index, disconnect),
             Packet::Connect(_) => Err(Fault(ReasonCode::ProtocolError, "a second CONNECT [MQTT-3.1.0-2]")),
             Packet::Auth(_) => Err(Fault(ReasonCode::ProtocolError, "AUTH without an authentication method")),
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                Err(Fault(ReasonCode::ProtocolError, "a packet that only a server sends"))
-            }
-            Packet::Publish(_) | Packet::PubAck(_) => {
-                Err(Fault(ReasonCode::ProtocolError, "unexpected packet"))
-            }
+            // These never get here.
+            Packet::Publish(_)
+            | Packet::PubAck(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => Err(Fault(ReasonCode::ProtocolError, "unexpected packet")),
         }
     }
 
@@ -271,6 +286,10 @@ impl Engine {
     }
 
     fn on_disconnect(&mut self, conn: ConnId, index: u32, disconnect: &Disconnect<'_>) -> Result<(), Fault> {
+        if disconnect.server_reference.is_some() || !disconnect.reason.is_for_disconnect_by_client() {
+            // Section 3.14.2: only a server moves its clients, and says why it ends them.
+            return Err(Fault(ReasonCode::ProtocolError, "a DISCONNECT that only a server sends"));
+        }
         let longest = self.settings.limits.session_expiry_secs;
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         if let Some(secs) = disconnect.session_expiry_secs {
@@ -298,6 +317,11 @@ fn stated_version(packet: &[u8]) -> Option<Version> {
         5 => Some(Version::V5),
         _ => None,
     }
+}
+
+/// Whether a packet that begins so is CONNACK, SUBACK, UNSUBACK or PINGRESP.
+fn is_of_a_server(first_byte: u8) -> bool {
+    matches!(first_byte >> 4, 2 | 9 | 11 | 13)
 }
 
 fn is_subscription(packet_type: PacketType) -> bool {

@@ -12,7 +12,8 @@ use crate::{
         Cause,
         home::{Fetch, Home},
     },
-    session::{Origin, Resumed, Session},
+    session::{Origin, Resumed, Session, Subscription},
+    subscriptions::Subscriptions,
     timers::Timer,
 };
 use katydid_chat::topic::Replay;
@@ -41,7 +42,7 @@ impl Engine {
             {
                 self.links.counters.retained_now += 1;
                 self.links.counters.retained_bytes_now += message.weight() as u64;
-                self.plain.retained.insert(message.topic(), message.clone());
+                self.plain.retained.insert(&message);
             }
         }
         let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
@@ -57,9 +58,11 @@ impl Engine {
             }
         }
         let mut known = BTreeMap::new();
+        let mut subscribed = Vec::new();
         for (_, key, value) in of(persist::SESSIONS) {
-            if let Some((id, index)) = self.restore_session(key, value, &logs) {
+            if let Some((id, (index, subscriptions))) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
+                subscribed.push((id, index, subscriptions));
             }
         }
         if self.shard.0 == 0 {
@@ -67,11 +70,17 @@ impl Engine {
         }
         self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
-        for (id, index) in known {
+        for (_, key, value) in of(persist::WILLS) {
+            let index = persist::split_session_key(key).and_then(|(id, _)| known.get(&id));
+            if let (Some(index), Some((will, at_unix_ms))) = (index, persist::read_will(value)) {
+                self.restore_will(*index, will, at_unix_ms);
+            }
+        }
+        for (id, index, subscriptions) in subscribed {
             if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
                 queue.sent_below = *below;
             }
-            self.restore_subscriptions(id, index, &positions, &sent);
+            self.restore_subscriptions((id, index), subscriptions, &positions, &sent);
         }
     }
 
@@ -97,7 +106,7 @@ impl Engine {
         key: &[u8],
         value: &[u8],
         logs: &HashMap<LogId, LogStats>,
-    ) -> Option<(u64, u32)> {
+    ) -> Option<(u64, (u32, Vec<Subscription>))> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
         if record.expiry_secs == 0 {
@@ -110,15 +119,21 @@ impl Engine {
         let queue = logs
             .get(&persist::queue_log(id))
             .map(|stats| Box::new(Queue::restored(stats.first, stats.next, stats.bytes as usize)));
-        // A session that was connected when the broker stopped has its whole expiry before it.
+        // Nobody knows when a session that was connected at a crash lost its connection: its whole expiry is before it,
+        // so that none ends early. One that was away goes on from when it went away.
         let left_ms = match (record.ends_at_unix_ms, record.expiry_secs) {
             (_, u32::MAX) => None,
             (0, secs) => Some(u64::from(secs) * 1000),
             (ends_at, _) => Some(ends_at.saturating_sub(self.now.unix_ms)),
         };
-        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms.max(1));
+        let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
         self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
+        let subscriptions = record
+            .subscriptions
+            .into_iter()
+            .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
+            .collect();
         let index = self.sessions.insert(Session {
             id,
             account: record.account,
@@ -129,11 +144,7 @@ impl Engine {
             outbound: Outbound::new(self.settings.limits.inflight),
             inbound: Inbound::new(),
             arriving: Vec::new(),
-            subscriptions: record
-                .subscriptions
-                .into_iter()
-                .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
-                .collect(),
+            subscriptions: Subscriptions::default(),
             queue,
             rooms: Vec::new(),
             will: None,
@@ -144,12 +155,14 @@ impl Engine {
             is_on_disk: true,
             has_moved: false,
             is_listed: false,
+            subscribing: 0,
+            walks: None,
             held: 0,
         });
         if ends_at_ms != 0 {
             self.timers.set(ends_at_ms, Timer::Expiry(index));
         }
-        Some((id, index))
+        Some((id, (index, subscriptions)))
     }
 
     /// Takes off the disk what belongs to no session: its end and its last publish, on another shard, can cross, and a
@@ -168,6 +181,7 @@ impl Engine {
             persist::OUTBOUND,
             persist::SENT,
             persist::ARRIVED,
+            persist::WILLS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
@@ -230,14 +244,12 @@ impl Engine {
 
     fn restore_subscriptions(
         &mut self,
-        id: u64,
-        index: u32,
+        (id, index): (u64, u32),
+        subscriptions: Vec<Subscription>,
         positions: &HashMap<(u64, &[u8]), u64>,
         sent: &HashMap<(u64, &[u8]), u64>,
     ) {
         use katydid_chat::topic::Filter as ChatFilter;
-        let Some(session) = self.sessions.by_index(index) else { return };
-        let subscriptions = std::mem::take(&mut session.subscriptions);
         for subscription in subscriptions {
             let filter = subscription.filter.clone();
             match self.classify_filter(&filter) {

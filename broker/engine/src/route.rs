@@ -10,7 +10,6 @@ use crate::{
     io::{Output, ShardId, ShardMessage},
     journal::Waiter,
     message::Shared,
-    mutant::Mutant,
     persist,
     plain::Subscriber,
 };
@@ -198,44 +197,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn set_retained(&mut self, message: &Shared) {
-        let counters = &mut self.links.counters;
-        let is_system = message.topic().starts_with('$');
-        if message.payload().is_empty() {
-            if let Some(old) = self.plain.retained.remove(message.topic()) {
-                counters.retained_bytes_now -= old.weight() as u64;
-                self.journal.push(persist::delete_retained(message.topic()));
-            }
-            counters.retained_now = self.plain.retained.len() as u64;
-            return;
-        }
-        let limits = &self.settings.limits;
-        let old = self.plain.retained.get(message.topic()).map_or(0, |old| old.weight());
-        let count = self.plain.retained.len() + usize::from(old == 0);
-        let bytes = counters.retained_bytes_now as usize - old + message.weight();
-        if !is_system && (count > limits.retained_messages || bytes > limits.retained_bytes) {
-            counters.refused_retained += 1;
-            return;
-        }
-        if !is_system && !Mutant::RetainedNotStored.is_on() {
-            self.journal.push(persist::put_retained(message));
-        }
-        self.plain.retained.insert(message.topic(), message.clone());
-        counters.retained_now = count as u64;
-        counters.retained_bytes_now = bytes as u64;
-    }
-
-    /// The retained messages of this home that a filter matches.
-    pub(crate) fn retained_matching(&self, filter: &str) -> Vec<Shared> {
-        let mut found = Vec::new();
-        self.plain.retained.for_matching(filter, |_, message| {
-            if !message.is_expired(self.now) {
-                found.push(message.clone());
-            }
-        });
-        found
     }
 }
 

@@ -3,7 +3,10 @@
 //! Invariant: a session is in the table exactly as long as it is connected or has not expired, and its index is not
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
-use crate::{acks::AckToken, message::Shared, queue::Queue, will::DelayedWill};
+use crate::{
+    acks::AckToken, message::Shared, queue::Queue, retained::Walks, subscriptions::Subscriptions,
+    will::DelayedWill,
+};
 use foldhash::fast::FixedState;
 use katydid_mqtt::{
     packet::{PacketId, SubscribeOptions},
@@ -113,7 +116,7 @@ pub(crate) struct Session {
     pub(crate) outbound: Outbound<Sent>,
     pub(crate) inbound: Inbound,
     pub(crate) arriving: Vec<Arriving>,
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) rooms: Vec<Place>,
     pub(crate) will: Option<Box<DelayedWill>>,
@@ -129,6 +132,10 @@ pub(crate) struct Session {
     pub(crate) has_moved: bool,
     /// Whether its positions are to be written soon.
     pub(crate) is_listed: bool,
+    /// SUBSCRIBE and UNSUBSCRIBE packets, of this connection and of earlier ones, that are not done; the next one waits.
+    pub(crate) subscribing: u32,
+    /// Retained messages that it has still to be given.
+    pub(crate) walks: Walks,
     /// QoS 2 messages to this connection that wait until their identifiers are on disk.
     pub(crate) held: u32,
 }

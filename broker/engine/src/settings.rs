@@ -92,7 +92,8 @@ pub struct Limits {
 pub enum QueuePolicy {
     /// The oldest message that is not in flight is dropped and counted.
     DropOldest,
-    /// A connected client is disconnected with 0x97; for a session that is away the oldest is dropped.
+    /// A connected client is disconnected with 0x97; for a session that is away, or back and not yet through with what
+    /// waited, the oldest is dropped.
     Disconnect,
 }
 

@@ -4,20 +4,22 @@
 use crate::{
     Engine,
     crossing::{Crossing, home},
-    deliver::Grant,
     io::{ConnId, ShardId},
     journal::Waiter,
-    message::Shared,
+    link::Pause,
     plain::{Subscriber, wants_retained},
     receive::Fault,
+    retained::Page,
     room::Cause,
     session::{Session, Subscription},
+    subscriptions::Subscriptions,
 };
 use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
     encode,
     packet::{
-        PacketId, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties, Version,
+        PacketId, QoS, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe, UserProperties,
+        Version,
     },
     reason::ReasonCode,
     topic::{Filter, TopicFilter},
@@ -28,6 +30,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Pending {
     conn: ConnId,
+    /// The session's index and identifier.
+    session: (u32, u64),
     packet_id: PacketId,
     codes: Vec<u8>,
     /// Filters that have not been answered.
@@ -70,7 +74,7 @@ impl Engine {
             return Err(Fault(ReasonCode::ProtocolError, "No Local on a shared subscription [MQTT-3.8.3-4]"));
         }
         let replay = replay_property(packet.user_properties);
-        let pending = self.open_pending(conn, packet.packet_id, false);
+        let pending = self.open_pending(conn, index, packet.packet_id, false);
         for (written, options) in packet.filters {
             if let Some(entry) = self.subscribing.get_mut(pending as usize) {
                 entry.remaining += 1;
@@ -99,12 +103,34 @@ impl Engine {
     }
 
     /// Opens a pending answer: it counts one for the packet itself, and one for each filter to come.
-    fn open_pending(&mut self, conn: ConnId, packet_id: PacketId, is_unsubscribe: bool) -> u64 {
+    fn open_pending(&mut self, conn: ConnId, index: u32, packet_id: PacketId, is_unsubscribe: bool) -> u64 {
         if let Some(link) = self.links.by_conn(conn) {
             link.subscribing += 1;
         }
-        self.subscribing.insert(Pending { conn, packet_id, codes: Vec::new(), remaining: 1, is_unsubscribe })
-            as u64
+        let mut session = (index, 0);
+        if let Some(subscriber) = self.sessions.by_index(index) {
+            subscriber.subscribing += 1;
+            session.1 = subscriber.id;
+        }
+        let codes = Vec::new();
+        let pending = Pending { conn, session, packet_id, codes, remaining: 1, is_unsubscribe };
+        self.subscribing.insert(pending) as u64
+    }
+
+    /// Whether a SUBSCRIBE or UNSUBSCRIBE of a connection's session is not done.
+    pub(crate) fn is_subscribing(&mut self, conn: ConnId) -> bool {
+        let phase = self.links.by_conn(conn).map(|link| &link.phase);
+        let Some(crate::link::Phase::Open(index)) = phase else { return false };
+        self.sessions.peek(*index).is_some_and(|session| session.subscribing > 0)
+    }
+
+    /// One is done: the connection that the session has now may go on.
+    fn done_subscribing(&mut self, (index, id): (u32, u64)) {
+        let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) else { return };
+        session.subscribing -= 1;
+        if let (0, Some(slot)) = (session.subscribing, session.link) {
+            self.links.resume(slot, Pause::Subscribing);
+        }
     }
 
     /// Starts one subscription: it is answered through the pending packet, or refused with a reason.
@@ -119,8 +145,10 @@ impl Engine {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
-        let is_new = !session.subscriptions.iter().any(|known| &*known.filter == written);
-        if is_new && session.subscriptions.len() >= limits.subscriptions {
+        let is_new = !session.subscriptions.contains(written);
+        let is_full = session.subscriptions.count() >= limits.subscriptions
+            || crowd(&session.subscriptions, self.classify_filter(filter.as_str())) >= CROWD_MAX;
+        if is_new && is_full {
             self.links.counters.refused_subscriptions += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -137,6 +165,7 @@ impl Engine {
             (ChatFilter::Plain, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
+                self.ask(index, written, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
@@ -148,6 +177,7 @@ impl Engine {
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
+                self.ask(index, written, is_new);
                 self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
                 Ok(())
             }
@@ -157,6 +187,13 @@ impl Engine {
                 self.filter_answered(pending);
                 Ok(())
             }
+        }
+    }
+
+    /// A new filter counts from here on.
+    fn ask(&mut self, index: u32, filter: &str, is_new: bool) {
+        if let (true, Some(session)) = (is_new, self.sessions.by_index(index)) {
+            session.subscriptions.ask(filter);
         }
     }
 
@@ -188,8 +225,8 @@ impl Engine {
         }) as u64;
         for shard in homes {
             if shard == self.shard {
-                let retained = self.watched_from(shard, &filter, group.as_ref(), retained);
-                self.on_watched(ticket, &retained);
+                let page = self.watched_from(shard, &filter, group.as_ref(), retained);
+                self.on_watched(shard, ticket, page);
             } else {
                 let (filter, group) = (filter.clone(), group.clone());
                 self.send_to(shard, Crossing::Watch { filter, group, ticket, retained });
@@ -197,20 +234,20 @@ impl Engine {
         }
     }
 
-    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are retained.
+    /// Answers, as a home, a shard that asks for a filter: from here on it is told, and these are the first retained.
     pub(crate) fn watched_from(
         &mut self,
         shard: ShardId,
         filter: &str,
         group: Option<&Arc<str>>,
         retained: bool,
-    ) -> Vec<Shared> {
+    ) -> Option<Page> {
         self.plain.watch(filter, group, shard);
-        if retained { self.retained_matching(filter) } else { Vec::new() }
+        retained.then(|| self.first_page(filter))
     }
 
     /// One home has answered: from the first answer on the subscription counts, so that nothing falls between.
-    pub(crate) fn on_watched(&mut self, ticket: u64, retained: &[Shared]) {
+    pub(crate) fn on_watched(&mut self, home: ShardId, ticket: u64, page: Option<Page>) {
         let Some(watching) = self.watching.get_mut(ticket as usize) else { return };
         watching.homes -= 1;
         let is_last = watching.homes == 0;
@@ -222,14 +259,8 @@ impl Engine {
         if is_first {
             self.place(index, lives, &subscription, &filter, group.as_ref());
         }
-        if lives {
-            let ids = [subscription.id];
-            let ids = if subscription.id == 0 { &[][..] } else { &ids };
-            for message in retained {
-                let (_, mut delivering) = self.delivering();
-                delivering.templates.reset();
-                delivering.offer(index, message, Grant { qos: subscription.options.qos, retain: true, ids });
-            }
+        if let (true, Some(page)) = (lives, page) {
+            self.begin_walk(index, home, &subscription, page);
         }
         if is_last {
             self.watching.remove(ticket as usize);
@@ -249,6 +280,9 @@ impl Engine {
     ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
         let is_new = lives && self.keep_subscription(index, subscription.clone());
+        if lives && !is_new {
+            self.regrant_walks(index, subscription);
+        }
         match (group, subscriber) {
             (None, subscriber) => {
                 if self.plain.complete(filter, subscriber, is_new) {
@@ -270,15 +304,10 @@ impl Engine {
     pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let is_shared = subscription.filter.starts_with("$share/");
-        let known = session.subscriptions.iter_mut().find(|known| known.filter == subscription.filter);
-        let is_new = known.is_none();
-        match known {
-            Some(known) => *known = subscription,
-            None => {
-                session.subscriptions.push(subscription);
-                self.links.counters.subscriptions_now += 1;
-                self.links.counters.shared_subscriptions_now += u64::from(is_shared);
-            }
+        let is_new = session.subscriptions.put(subscription);
+        if is_new {
+            self.links.counters.subscriptions_now += 1;
+            self.links.counters.shared_subscriptions_now += u64::from(is_shared);
         }
         is_new
     }
@@ -310,12 +339,11 @@ impl Engine {
         if entry.remaining > 0 {
             return;
         }
-        let conn = entry.conn;
-        let index = self.links.by_conn(conn).and_then(|link| match link.phase {
-            crate::link::Phase::Open(index) => Some(index),
-            _ => None,
-        });
-        if let Some(index) = index {
+        // What was refused changed nothing; granted QoS and a taken out subscription did.
+        let has_changed = entry.codes.iter().any(|code| *code <= QoS::ExactlyOnce as u8);
+        let (index, id) = entry.session;
+        let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
+        if lives && has_changed {
             self.save_session(index);
             let is_kept = self.sessions.peek(index).is_some_and(Session::is_persistent);
             if is_kept && self.journal.wait(Waiter::Subscribe(pending)) {
@@ -328,6 +356,7 @@ impl Engine {
     /// Sends SUBACK or UNSUBACK, and lets deliveries go on.
     pub(crate) fn answer_subscribe(&mut self, pending: u64) {
         let Some(entry) = self.subscribing.try_remove(pending as usize) else { return };
+        self.done_subscribing(entry.session);
         let Some(link) = self.links.by_conn(entry.conn) else { return };
         link.subscribing -= 1;
         let version = link.version;
@@ -353,7 +382,6 @@ impl Engine {
                 encode::suback(out, version, &packet)
             };
         });
-        self.links.resume(slot);
         if let Some(index) = phase_index {
             self.sessions.mark_ready(index);
         }
@@ -365,7 +393,7 @@ impl Engine {
         index: u32,
         packet: &Unsubscribe<'_>,
     ) -> Result<(), Fault> {
-        let pending = self.open_pending(conn, packet.packet_id, true);
+        let pending = self.open_pending(conn, index, packet.packet_id, true);
         for written in packet.filters {
             let code = match topic::split_replay(written) {
                 Ok((_, filter)) if Filter::parse(filter).is_err() => ReasonCode::TopicFilterInvalid,
@@ -383,10 +411,7 @@ impl Engine {
 
     fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|known| &*known.filter == filter) else {
-            return false;
-        };
-        let subscription = session.subscriptions.swap_remove(at);
+        let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
         true
     }
@@ -394,7 +419,7 @@ impl Engine {
     /// Takes out every subscription of a session that ends.
     pub(crate) fn drop_subscriptions(&mut self, index: u32) {
         let Some(session) = self.sessions.by_index(index) else { return };
-        for subscription in std::mem::take(&mut session.subscriptions) {
+        for subscription in session.subscriptions.take() {
             self.withdraw(index, &subscription);
         }
         self.leave_rooms(index);
@@ -402,6 +427,7 @@ impl Engine {
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
+        self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
         match (self.classify_filter(filter), parsed) {
@@ -416,8 +442,21 @@ impl Engine {
                 let group = Arc::from(&*subscription.filter);
                 self.unwatch(filter, Some(&group));
             }
+            (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),
             _ => self.refresh_members(index),
         }
+    }
+}
+
+/// Filters of one session for one room, and for every room, at most: each is looked at for every message.
+const CROWD_MAX: usize = 64;
+
+/// How many subscriptions of a session are looked at wherever a filter is: those for its room, or for every room.
+fn crowd(subscriptions: &Subscriptions, filter: ChatFilter<'_>) -> usize {
+    match filter {
+        ChatFilter::Room { room, .. } => subscriptions.count_within(&format!("room/{room}/")),
+        ChatFilter::EveryRoom { .. } => subscriptions.count_within("room/+/"),
+        ChatFilter::Plain | ChatFilter::Reserved => 0,
     }
 }
 

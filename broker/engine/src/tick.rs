@@ -7,7 +7,7 @@ use crate::{
     deliver,
     io::{ConnId, Input, Output, ShardId, Transmit},
     journal::Waiter,
-    link::Phase,
+    link::{Pause, Phase},
     message::Message,
     mutant::Mutant,
     persist,
@@ -53,10 +53,14 @@ impl Engine {
             Crossing::Marked { mark } => self.forget_arrived(mark),
             Crossing::Delivered { part } => self.part_done(part),
             Crossing::Watch { filter, group, ticket, retained } => {
-                let retained = self.watched_from(from, &filter, group.as_ref(), retained);
-                self.send_to(from, Crossing::Watched { ticket, retained });
+                let page = self.watched_from(from, &filter, group.as_ref(), retained);
+                self.send_to(from, Crossing::Watched { ticket, page });
             }
-            Crossing::Watched { ticket, retained } => self.on_watched(ticket, &retained),
+            Crossing::Watched { ticket, page } => self.on_watched(from, ticket, page),
+            Crossing::Walk { session, ticket, filter, rest } => {
+                self.walk_at_home(from, session, ticket, &filter, &rest);
+            }
+            Crossing::Retained { session, ticket, page } => self.on_retained(session, ticket, page),
             Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
             Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
             Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
@@ -76,7 +80,7 @@ impl Engine {
         if !self.congested.is_empty() && !self.journal.is_congested() {
             for conn in std::mem::take(&mut self.congested) {
                 if self.links.by_conn(conn).is_some() {
-                    self.links.resume(conn.slot);
+                    self.links.resume(conn.slot, Pause::Congestion);
                 }
             }
         }
@@ -109,6 +113,7 @@ impl Engine {
             }
             Waiter::Page(index, session, from) => self.fetch_queue(index, session, from),
             Waiter::Marked(mark, shards) => self.tell_marked(mark, shards),
+            Waiter::Enter(conn) => self.enter_again(conn),
             Waiter::Complete(conn, packet_id, reason) => self.send_pubcomp(conn, packet_id, reason),
         }
     }
@@ -155,29 +160,31 @@ impl Engine {
                 self.links.close(slot, false);
             }
             Phase::Open(_) => {
-                if link.is_paused {
-                    // Nobody reads from it: it is not silent, and its second is over.
+                if link.paused != 0 {
+                    // Nobody reads from it: it is not silent.
                     link.last_received_ms = now_ms;
-                    self.links.resume(slot);
                 }
-                self.watch_silence(slot);
+                if link.rate_until_ms <= now_ms {
+                    self.links.resume(slot, Pause::Rate);
+                }
+                self.watch_link(slot);
             }
             Phase::Closing => {}
         }
     }
 
-    fn watch_silence(&mut self, slot: u32) {
+    /// Sets a connection's timer to what comes first: the end of its silence, or of the second that its rate is for.
+    fn watch_link(&mut self, slot: u32) {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_slot(slot) else { return };
-        if link.silence_ms == 0 {
-            return;
-        }
-        let due_ms = link.last_received_ms + link.silence_ms;
-        if due_ms <= now_ms {
+        let silent_ms = (link.silence_ms > 0).then_some(link.last_received_ms + link.silence_ms);
+        if silent_ms.is_some_and(|silent_ms| silent_ms <= now_ms) {
             self.links.counters.keep_alive_timeouts += 1;
             self.disconnect(slot, ReasonCode::KeepAliveTimeout);
             return;
         }
+        let rated_ms = link.is_paused_for(Pause::Rate).then_some(link.rate_until_ms);
+        let Some(due_ms) = silent_ms.into_iter().chain(rated_ms).min() else { return };
         link.deadline_ms = due_ms;
         self.timers.set(due_ms, Timer::Link(slot));
     }
@@ -194,8 +201,10 @@ impl Engine {
             let Some(index) = self.sessions.pop_ready() else { break };
             self.pump_session(index);
         }
-        for slot in std::mem::take(&mut self.links.overflowing) {
-            self.disconnect(slot, ReasonCode::QuotaExceeded);
+        for (conn, reason) in std::mem::take(&mut self.links.doomed) {
+            if self.links.by_conn(conn).is_some() {
+                self.disconnect(conn.slot, reason);
+            }
         }
         if let Some(commit) = self.journal.take_commit() {
             self.links.counters.commits += 1;
@@ -210,6 +219,7 @@ impl Engine {
             self.read_queue(index, from);
         }
         if open.is_some() {
+            self.walk_on(index);
             let places = self.sessions.peek(index).map(|session| session.rooms.len()).unwrap_or(0);
             for at in 0..places {
                 let place = self.sessions.peek(index).and_then(|session| session.rooms.get(at).copied());
@@ -301,7 +311,7 @@ impl Engine {
             self.disconnect(slot, ReasonCode::ServerShuttingDown);
         }
         for index in self.sessions.indices() {
-            self.fire_will(index);
+            self.settle_will(index);
             self.keep_in_flight(index);
             self.save_positions(index);
         }

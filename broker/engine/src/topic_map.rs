@@ -160,8 +160,23 @@ impl<V> TopicMap<V> {
         &'a self,
         filter: &str,
         after: Option<&str>,
-        mut f: impl FnMut(&'a str, &'a V) -> ControlFlow<()>,
+        f: impl FnMut(&'a str, &'a V) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        match self.walk_part(filter, after, usize::MAX, f) {
+            None => ControlFlow::Continue(()),
+            Some(_) => ControlFlow::Break(()),
+        }
+    }
+
+    /// The same, until `f` breaks or `steps` topics have been looked at, whether they match or not. Returns the topic
+    /// behind which the next part begins, and `None` at the end.
+    pub fn walk_part<'a>(
+        &'a self,
+        filter: &str,
+        after: Option<&str>,
+        mut steps: usize,
+        mut f: impl FnMut(&'a str, &'a V) -> ControlFlow<()>,
+    ) -> Option<&'a str> {
         let mut from = String::with_capacity(filter.len() + 64);
         match after {
             // Nothing sorts between a topic and the topic with `/` added.
@@ -175,17 +190,24 @@ impl<V> TopicMap<V> {
             for (Topic(topic), value) in self.topics.range::<dyn Levels, _>(range) {
                 #[cfg(test)]
                 tests::count_step();
-                match compare(filter, topic, self.protected) {
-                    Step::Match => f(topic, value)?,
-                    Step::Next => {}
+                steps -= 1;
+                let flow = match compare(filter, topic, self.protected) {
+                    Step::Match => f(topic, value),
+                    Step::Next => ControlFlow::Continue(()),
                     Step::Leap(kept, then) => {
                         leap = Some((&topic[..kept], then));
-                        break;
+                        ControlFlow::Continue(())
                     }
-                    Step::End => return ControlFlow::Continue(()),
+                    Step::End => return None,
+                };
+                if flow.is_break() || steps == 0 {
+                    return Some(topic);
+                }
+                if leap.is_some() {
+                    break;
                 }
             }
-            let Some((kept, then)) = leap else { return ControlFlow::Continue(()) };
+            let (kept, then) = leap?;
             from.clear();
             from.extend([kept, then]);
         }

@@ -1,11 +1,12 @@
 //! Wills: built from CONNECT, published when a connection ends without DISCONNECT 0x00, after their delay, or when the
-//! session ends `[MQTT-3.1.2-8]`.
+//! session ends `[MQTT-3.1.2-8]`. One that waits for its delay is on disk, so that it is published after a restart.
 
 use crate::{
     Engine,
     io::Now,
     message::{Message, Shared},
     mutant::Mutant,
+    persist,
     timers::Timer,
 };
 use katydid_mqtt::packet::{Publish, Will as WillPacket};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 pub(crate) struct Will {
     pub(crate) message: Shared,
     /// Its expiry counts from its publication.
-    expiry_secs: Option<u32>,
+    pub(crate) expiry_secs: Option<u32>,
     pub(crate) delay_secs: u32,
 }
 
@@ -25,6 +26,7 @@ pub(crate) struct Will {
 pub(crate) struct DelayedWill {
     will: Will,
     at_ms: u64,
+    is_on_disk: bool,
 }
 
 impl Will {
@@ -54,18 +56,37 @@ impl Engine {
             self.publish_will(index, will);
             return;
         }
-        let at_ms = self.now.mono_ms + u64::from(will.delay_secs) * 1000;
-        session.will = Some(Box::new(DelayedWill { will, at_ms }));
+        let delay_ms = u64::from(will.delay_secs) * 1000;
+        let at_ms = self.now.mono_ms + delay_ms;
+        let is_on_disk = self.journal.is_on();
+        if is_on_disk {
+            self.journal.push(persist::put_will(session.id, &will, self.now.unix_ms + delay_ms));
+        }
+        session.will = Some(Box::new(DelayedWill { will, at_ms, is_on_disk }));
         self.timers.set(at_ms, Timer::Will(index));
     }
 
-    /// The session goes on before the delay was over: no will `[MQTT-3.1.3-9]`.
-    pub(crate) fn cancel_will(&mut self, index: u32) {
+    /// A will waited for its delay when the broker stopped; time went on meanwhile.
+    pub(crate) fn restore_will(&mut self, index: u32, will: Will, at_unix_ms: u64) {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        let at_ms = self.now.mono_ms + at_unix_ms.saturating_sub(self.now.unix_ms);
+        session.will = Some(Box::new(DelayedWill { will, at_ms, is_on_disk: true }));
+        self.timers.set(at_ms, Timer::Will(index));
+    }
+
+    /// The session goes on before the delay was over: no will `[MQTT-3.1.3-9]`. Tells whether that is yet to be written.
+    pub(crate) fn cancel_will(&mut self, index: u32) -> bool {
         if Mutant::WillNotCancelled.is_on() {
-            return;
+            return false;
         }
-        if let Some(delayed) = self.take_will(index) {
-            drop(delayed);
+        self.take_will(index).is_some_and(|delayed| delayed.is_on_disk)
+    }
+
+    /// The broker goes down: a will that waits and is not on disk cannot wait any longer.
+    pub(crate) fn settle_will(&mut self, index: u32) {
+        let waits = self.sessions.peek(index).and_then(|session| session.will.as_ref());
+        if waits.is_some_and(|delayed| !delayed.is_on_disk) {
+            self.fire_will(index);
         }
     }
 
@@ -77,8 +98,12 @@ impl Engine {
     }
 
     fn take_will(&mut self, index: u32) -> Option<Box<DelayedWill>> {
-        let delayed = self.sessions.by_index(index)?.will.take()?;
+        let session = self.sessions.by_index(index)?;
+        let delayed = session.will.take()?;
         self.timers.cancel(delayed.at_ms, Timer::Will(index));
+        if delayed.is_on_disk {
+            self.journal.push(persist::delete_will(session.id));
+        }
         Some(delayed)
     }
 

@@ -1,7 +1,7 @@
 //! Bytes to packets, both versions, strictly.
 //!
 //! [`header`] and [`frame`] find a packet in a receive buffer and refuse what can be refused before its body is
-//! there; [`packet`], [`publish`] and [`ack`] read a whole one, borrowed from that buffer. Knows no state of a
+//! there; [`packet`], [`publish()`] and [`ack()`] read a whole one, borrowed from that buffer. Knows no state of a
 //! connection or a session: what depends on it (aliases in range, who may send what, when) is checked by them.
 //! Invariant: no input panics, nothing is allocated by a length that a peer claims, and every byte of a packet is
 //! accounted for.

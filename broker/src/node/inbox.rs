@@ -4,7 +4,7 @@
 //! Invariant: `sleeping` is set under the lock and only while the box is empty, so that no letter is left behind.
 
 use bytes::Bytes;
-use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage};
+use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage, Verdict};
 use katydid_store::Entry;
 use mio::Waker;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +34,8 @@ pub(super) enum Letter {
     Verified {
         /// The connection that waits.
         conn: ConnId,
-        /// Whether it fits.
-        good: bool,
+        /// What became of it.
+        verdict: Verdict,
     },
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
@@ -73,7 +73,7 @@ impl Letter {
             Self::Shard { from, message } => Ok(Input::Shard { from, message }),
             Self::Durable(number) => Ok(Input::Durable { number }),
             Self::Fetched { ticket, entries } => Ok(Input::Fetched { ticket, entries }),
-            Self::Verified { conn, good } => Ok(Input::Verified { conn, good }),
+            Self::Verified { conn, verdict } => Ok(Input::Verified { conn, verdict }),
             Self::Reload(settings) => Ok(Input::Reload(settings)),
             Self::System(topics) => Ok(Input::System(topics)),
             other => Err(other),

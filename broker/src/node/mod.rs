@@ -279,7 +279,6 @@ impl Broker {
             store_last_commit_us: storage.last_commit_us.load(Relaxed),
             store_syncs,
             store_sync_us,
-            store_failed_reads: storage.failed_reads.load(Relaxed),
         };
         let topics = self.statistics.take(self.links.clock.uptime(), &counters, &driver);
         self.links.inboxes[0].post(Letter::System(topics));

@@ -3,7 +3,8 @@
 //! The writer takes every commit that has queued, from all shards, makes them one commit of the store (so one sync
 //! serves all who wait), and tells each shard the newest number that is on disk. A commit that nobody waits for is
 //! held back for a while to join others. Invariant: [`Letter::Durable`] is posted after the store said that the
-//! commit survives a power cut; a failed commit is final and ends the process, so that nothing false is acknowledged.
+//! commit survives a power cut; a commit or a read that fails is final and ends the process, so that nothing false is
+//! acknowledged and nothing that is there is taken for lost.
 
 mod queue;
 
@@ -118,8 +119,6 @@ pub(super) struct StorageCounters {
     pub(super) commit_us: AtomicU64,
     /// Time that the newest took, in microseconds.
     pub(super) last_commit_us: AtomicU64,
-    /// Reads that failed.
-    pub(super) failed_reads: AtomicU64,
 }
 
 /// Where shards hand in what concerns the store. Dropping the last clone ends the threads.
@@ -178,14 +177,15 @@ impl Storage {
         })?);
         let asked = Arc::new(Mutex::new(asked));
         for number in 0..READERS {
-            let reader = Reader {
-                store: Arc::clone(store),
-                inboxes: inboxes.to_vec(),
-                asked: Arc::clone(&asked),
-                counters: Arc::clone(&counters),
-            };
+            let reader =
+                Reader { store: Arc::clone(store), inboxes: inboxes.to_vec(), asked: Arc::clone(&asked) };
             let thread = thread::Builder::new().name(format!("store-reader-{number}"));
-            threads.push(thread.spawn(move || reader.run())?);
+            threads.push(thread.spawn(move || {
+                if let Err(error) = reader.run() {
+                    error!(%error, "a log cannot be read");
+                    std::process::exit(1);
+                }
+            })?);
         }
         Ok((Self { threads, counters }, StorageLink { commits, queries }))
     }
@@ -299,19 +299,15 @@ struct Reader {
     store: Arc<dyn Store>,
     inboxes: Vec<Arc<Inbox>>,
     asked: Arc<Mutex<Receiver<Query>>>,
-    counters: Arc<StorageCounters>,
 }
 
 impl Reader {
-    fn run(self) {
+    fn run(self) -> Result<(), StoreError> {
         loop {
             let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Query { shard, ticket, log, query }) = asked else { return };
-            let entries = read(&*self.store, log, query).unwrap_or_else(|error| {
-                error!(%error, log, "a log cannot be read");
-                self.counters.failed_reads.fetch_add(1, Relaxed);
-                Vec::new()
-            });
+            let Ok(Query { shard, ticket, log, query }) = asked else { return Ok(()) };
+            // Anything but the entries would tell a member that there are none, and move its position past them.
+            let entries = read(&*self.store, log, query)?;
             self.inboxes[shard].post(Letter::Fetched { ticket, entries });
         }
     }

@@ -28,8 +28,6 @@ pub(super) struct DriverCounters {
     pub(super) store_syncs: u64,
     /// Time that they took, in microseconds.
     pub(super) store_sync_us: u64,
-    /// Reads of the store that failed.
-    pub(super) store_failed_reads: u64,
 }
 
 /// Lists the engine's counters once; a counter that is missing here does not compile.
@@ -51,7 +49,8 @@ counters! {
     shared_subscriptions_now retained_now retained_bytes_now rooms_now queued_now queued_bytes_now bytes_received
     bytes_sent packets_received packets_sent publishes_received publishes_sent publish_bytes_received
     publish_bytes_sent publishes_dropped dropped_slow_reader dropped_queue_full dropped_too_large dropped_expired
-    refused_not_authorized refused_sessions refused_subscriptions refused_topics refused_retained paused_rate
+    refused_not_authorized refused_sessions refused_subscriptions refused_topics refused_payloads
+    refused_retained paused_rate
     malformed_packets protocol_errors keep_alive_timeouts takeovers wills_published room_messages room_replayed
     commits
 }
@@ -188,7 +187,6 @@ fn own_topics(counters: &Counters, driver: &DriverCounters, topics: &mut Vec<(St
         ("store/commit_us_last", driver.store_last_commit_us),
         ("store/syncs", driver.store_syncs),
         ("store/sync_us_total", driver.store_sync_us),
-        ("store/failed_reads", driver.store_failed_reads),
     ] {
         topic(name, value.to_string());
     }

@@ -1,10 +1,10 @@
 //! The pool of threads that check passwords: Argon2 is slow on purpose, so never on a shard.
 //!
-//! The queue is bounded; a password that finds no place in it is refused, so that a flood of logins costs bounded
+//! The queue is bounded; one who finds no place in it is told to come again, so that a flood of logins costs bounded
 //! memory and time. A password is wiped after use.
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
-use katydid_engine::ConnId;
+use katydid_engine::{ConnId, Verdict};
 use std::{
     fmt, io,
     sync::{
@@ -56,7 +56,7 @@ pub(super) struct VerifyLink {
 }
 
 impl VerifyLink {
-    /// Queues a check, or answers at once that the password is not good when too many wait.
+    /// Queues a check, or answers at once that nobody looks at the password when too many wait.
     pub(super) fn check(&self, check: Check) {
         if let Err(mpsc::TrySendError::Full(check) | mpsc::TrySendError::Disconnected(check)) =
             self.queue.try_send(check)
@@ -64,7 +64,8 @@ impl VerifyLink {
             if self.refused.fetch_add(1, Relaxed).is_power_of_two() {
                 warn!("too many passwords wait to be checked; some are refused unchecked");
             }
-            self.inboxes[check.shard].post(Letter::Verified { conn: check.conn, good: false });
+            self.inboxes[check.shard]
+                .post(Letter::Verified { conn: check.conn, verdict: Verdict::Unchecked });
         }
     }
 
@@ -95,8 +96,8 @@ fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>]) {
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(check) = next else { return };
-        let good = fits(&check.hash, &check.password);
-        inboxes[check.shard].post(Letter::Verified { conn: check.conn, good });
+        let verdict = if fits(&check.hash, &check.password) { Verdict::Good } else { Verdict::Bad };
+        inboxes[check.shard].post(Letter::Verified { conn: check.conn, verdict });
     }
 }
 
@@ -134,6 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn who_finds_no_place_in_the_queue_is_told_so() {
+        let poll = Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let (queue, _queued) = mpsc::sync_channel(1);
+        let link = VerifyLink { queue, inboxes: [Arc::clone(&inbox)].into(), refused: Arc::default() };
+        for slot in 0..3 {
+            let conn = ConnId { slot, generation: 0 };
+            link.check(Check { shard: 0, conn, hash: "".into(), password: Vec::new() });
+        }
+        let mut letters = Vec::new();
+        inbox.take(&mut letters);
+        let unchecked =
+            |letter: &Letter| matches!(letter, Letter::Verified { verdict: Verdict::Unchecked, .. });
+        assert_eq!((letters.len(), letters.iter().all(unchecked)), (2, true), "{letters:?}");
+        assert_eq!(link.refused_counter().load(Relaxed), 2);
+    }
+
+    #[test]
     fn answers_come_back_and_threads_end() {
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
@@ -152,11 +171,11 @@ mod tests {
         let mut answers: Vec<_> = letters
             .iter()
             .map(|letter| match letter {
-                Letter::Verified { conn, good } => (conn.slot, *good),
+                Letter::Verified { conn, verdict } => (conn.slot, *verdict),
                 other => panic!("{other:?}"),
             })
             .collect();
-        answers.sort_unstable();
-        assert_eq!(answers, [(0, true), (1, false)]);
+        answers.sort_unstable_by_key(|(slot, _)| *slot);
+        assert_eq!(answers, [(0, Verdict::Good), (1, Verdict::Bad)]);
     }
 }

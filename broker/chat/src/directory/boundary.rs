@@ -181,41 +181,33 @@ pub enum SignIn {
     Refused(crate::code::Code),
 }
 
-/// Which entries of a place's log a request wants.
+/// Which entries of a place's log a request wants: at most `count` of those that lie inside all four bounds. The answer is
+/// in ascending order whatever the side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
-    /// The newest entries whose number is below, at most so many.
-    Before {
-        /// Exclusive bound; `u64::MAX` for the newest.
-        seq: u64,
-        /// At most so many.
-        count: u32,
-    },
-    /// The oldest entries whose number is above, at most so many.
-    After {
-        /// Exclusive bound.
-        seq: u64,
-        /// Exclusive upper bound; `u64::MAX` for none.
-        until: u64,
-        /// At most so many.
-        count: u32,
-    },
-    /// As `After`, from the first entry at or after a time (milliseconds since the Unix epoch) on.
-    Since {
-        /// The time.
-        time_ms: u64,
-        /// Exclusive upper bound of the time; `u64::MAX` for none.
-        until_ms: u64,
-        /// At most so many.
-        count: u32,
-    },
-    /// The newest entries before a time.
-    BeforeTime {
-        /// Exclusive bound of the time.
-        time_ms: u64,
-        /// At most so many.
-        count: u32,
-    },
+pub struct Window {
+    /// Exclusive lower bound of the number; 0 for none.
+    pub after_seq: u64,
+    /// Exclusive upper bound of the number; `u64::MAX` for none.
+    pub before_seq: u64,
+    /// Inclusive lower bound of the time, in milliseconds since the Unix epoch; 0 for none.
+    pub from_ms: u64,
+    /// Exclusive upper bound of the time; `u64::MAX` for none.
+    pub until_ms: u64,
+    /// At most so many entries.
+    pub count: u32,
+    /// Which of them, where there are more.
+    pub side: Side,
+}
+
+/// Which entries of a [`Window`] are taken where it holds more than wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Those with the lowest numbers.
+    Oldest,
+    /// Those with the highest numbers.
+    Newest,
+    /// Half of them at or below the number, the rest above it.
+    Around(u64),
 }
 
 /// What the directory asks its driver to do.
@@ -360,6 +352,16 @@ pub enum Effect {
         user: Arc<str>,
         /// Whether its sessions end too.
         ends: bool,
+    },
+    /// Close one session's connection and end it.
+    End {
+        /// The session.
+        session: SessionId,
+    },
+    /// Take what a user wrote off every log and leave the numbers and times (`user/erase`).
+    Erase {
+        /// The user.
+        user: Arc<str>,
     },
     /// Keep a record of the directory; the driver hands all records back at the next start, in the order of their keys.
     Put {

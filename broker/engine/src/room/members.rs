@@ -88,7 +88,7 @@ impl Engine {
             self.keep_subscription(index, subscription);
             self.join(view_index, index, start, next, moves);
             self.start_exactly_once(view_index, index, cause, moves);
-            self.refresh_members(index);
+            self.refresh_member_in(index, view_index);
             self.save_position(index, view_index);
             self.sessions.mark_ready(index);
         } else {
@@ -160,18 +160,35 @@ impl Engine {
     /// Brings the members of a session in line with its subscriptions: the filters of each, and which rooms it is in.
     pub(crate) fn refresh_members(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
-        let places = session.rooms.clone();
-        for place in places {
-            let Some(session) = self.sessions.peek(index) else { return };
-            let Some(view) = self.views.get_mut(place.view as usize) else { continue };
-            let (filters, is_in) = filters_of(session, &view.name);
-            if is_in {
-                let member = &mut view.members[place.member as usize];
-                member.simple = simple(&filters);
-                member.filters = filters;
-            } else {
-                self.leave(index, place);
-            }
+        for place in session.rooms.clone() {
+            self.refresh_place(index, place);
+        }
+    }
+
+    /// The same for one room, where only a filter for it has changed.
+    pub(crate) fn refresh_member(&mut self, index: u32, room: &str) {
+        if let Some(view) = self.view_names.get(room).copied() {
+            self.refresh_member_in(index, view);
+        }
+    }
+
+    fn refresh_member_in(&mut self, index: u32, view: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        if let Some(place) = session.rooms.iter().find(|place| place.view == view).copied() {
+            self.refresh_place(index, place);
+        }
+    }
+
+    fn refresh_place(&mut self, index: u32, place: Place) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let Some(view) = self.views.get_mut(place.view as usize) else { return };
+        let (filters, is_in) = filters_of(session, &view.name);
+        if is_in {
+            let member = &mut view.members[place.member as usize];
+            member.simple = simple(&filters);
+            member.filters = filters;
+        } else {
+            self.leave(index, place);
         }
     }
 
@@ -242,17 +259,23 @@ impl Engine {
     pub(crate) fn save_positions(&mut self, index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
         for place in session.rooms.clone() {
-            self.save_position(index, place.view);
+            self.save_place(index, place);
         }
     }
 
     fn save_position(&mut self, index: u32, view_index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
+        if let Some(place) = session.rooms.iter().find(|place| place.view == view_index).copied() {
+            self.save_place(index, place);
+        }
+    }
+
+    fn save_place(&mut self, index: u32, place: Place) {
+        let Some(session) = self.sessions.peek(index) else { return };
         if !session.is_persistent() || !self.journal.is_on() {
             return;
         }
-        let Some(place) = session.rooms.iter().find(|place| place.view == view_index) else { return };
-        let view = &self.views[view_index as usize];
+        let view = &self.views[place.view as usize];
         let member = &view.members[place.member as usize];
         let in_flight = session.outbound.iter().filter_map(|resend| match resend {
             Resend::Publish {
@@ -276,9 +299,12 @@ impl Engine {
 
 /// A session's filters for a room, and whether one of them is a subscription to this room.
 fn filters_of(session: &Session, room: &str) -> (Vec<Within>, bool) {
+    let own = format!("room/{room}/");
     let mut is_in = false;
     let mut filters = Vec::new();
-    for subscription in &session.subscriptions {
+    let subscriptions = &session.subscriptions;
+    let own = subscriptions.within(&own);
+    for subscription in own.chain(subscriptions.within("room/+/")).chain(subscriptions.within("room/#")) {
         let within = match topic::classify_filter(&subscription.filter) {
             ChatFilter::Room { room: entered, within } if entered == room => {
                 is_in = true;

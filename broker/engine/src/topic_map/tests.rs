@@ -99,6 +99,32 @@ fn a_walk_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_part_of_a_walk_looks_at_so_many_topics() {
+    let mut map = TopicMap::new(&[]);
+    for n in 0..100 {
+        map.insert(&format!("a/{n}"), n);
+        map.insert(&format!("a/{n}/x"), n);
+        map.insert(&format!("b/{n}/y"), n);
+    }
+    for (filter, steps) in [("a/+", 1), ("+/+/x", 3), ("#", 7), ("+/99/y", 2), ("none", 1), ("b/#", 1000)] {
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let before = STEPS.with(Cell::get);
+            let stopped = map.walk_part(filter, after.as_deref(), steps, |topic, _| {
+                found.push(topic);
+                ControlFlow::Continue(())
+            });
+            assert!(STEPS.with(Cell::get) - before <= steps, "{filter}");
+            let Some(topic) = stopped else { break };
+            assert!(after.is_none_or(|after| level_order(&after, topic).is_lt()), "{filter}: it goes on");
+            after = Some(topic.into());
+        }
+        assert_eq!(found, matching(&map, filter), "{filter}");
+    }
+}
+
+#[test]
 fn the_cost_follows_what_the_filter_reaches() {
     let mut map = TopicMap::new(PROTECTED);
     for n in 0..20_000 {

@@ -9,6 +9,7 @@ struct Gate {
     inner: MemoryStore,
     entered: SyncSender<usize>,
     open: Arc<(Mutex<bool>, Condvar)>,
+    is_damaged: bool,
 }
 
 impl Store for Gate {
@@ -19,7 +20,7 @@ impl Store for Gate {
         self.inner.commit(ops)
     }
     fn read(&self, log: LogId, from: u64, limit: Limit) -> Result<Vec<Entry>, StoreError> {
-        self.inner.read(log, from, limit)
+        if self.is_damaged { Err(StoreError::Failed) } else { self.inner.read(log, from, limit) }
     }
     fn read_back(&self, log: LogId, before: u64, limit: Limit) -> Result<Vec<Entry>, StoreError> {
         self.inner.read_back(log, before, limit)
@@ -67,7 +68,7 @@ fn what_queues_during_a_sync_shares_the_next_one() {
     let (entered, enters) = mpsc::sync_channel(10);
     let open = Arc::new((Mutex::new(false), Condvar::new()));
     let store: Arc<dyn Store> =
-        Arc::new(Gate { inner: MemoryStore::new(), entered, open: Arc::clone(&open) });
+        Arc::new(Gate { inner: MemoryStore::new(), entered, open: Arc::clone(&open), is_damaged: false });
     let (_polls, inboxes) = inboxes(2);
     let (storage, link) = Storage::start(&store, &inboxes, Duration::ZERO).unwrap();
     link.commit(commit(0, 1, true));
@@ -134,6 +135,22 @@ fn reads_are_answered_with_their_ticket() {
         .collect();
     answers.sort_unstable();
     assert_eq!(answers, [(11, vec![4, 5]), (12, vec![2, 3]), (13, vec![8, 9]), (14, vec![])]);
+}
+
+/// An empty answer would tell a member that there is nothing to read.
+#[test]
+fn a_read_that_fails_is_final_and_not_answered() {
+    let (entered, _enters) = mpsc::sync_channel(10);
+    let open = Arc::new((Mutex::new(true), Condvar::new()));
+    let store: Arc<dyn Store> = Arc::new(Gate { inner: MemoryStore::new(), entered, open, is_damaged: true });
+    let (_polls, inboxes) = inboxes(1);
+    let (queries, asked) = mpsc::channel();
+    let query = ReadQuery::From { seq: 1, entries: 1, bytes: 1 };
+    queries.send(Query { shard: 0, ticket: 1, log: 7, query }).unwrap();
+    drop(queries);
+    let reader = Reader { store, inboxes: inboxes.clone(), asked: Arc::new(Mutex::new(asked)) };
+    assert!(matches!(reader.run(), Err(StoreError::Failed)));
+    assert!(letters(&inboxes[0]).is_empty());
 }
 
 #[test]

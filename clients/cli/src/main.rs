@@ -1,0 +1,3 @@
+//! `katydid-cli`: chat with a Katydid broker from the command line.
+
+fn main() {}

@@ -1,0 +1,63 @@
+//! A typed chat client for Katydid: rooms, groups, private messages, history and requests as calls and events.
+//!
+//! A [`Client`] is one MQTT 5 session. It speaks through `rumqttc`'s packets and session state, over a socket of its own,
+//! because `rumqttc`'s event loop lets nobody choose the socket (a PROXY header, a Unix path with TLS), hides why a
+//! CONNECT was refused, and loses packets when its `poll` is cancelled.
+//!
+//! What a user of this crate can rely on:
+//! - **Acknowledged means stored.** [`Client::say`] resolves when the broker has the message on disk, with its number.
+//! - **Once and in order.** What is said in a place comes out of [`Events`] once, in ascending `seq`, across reconnects
+//!   too: after one, the sdk asks for what was missed, and sends what was not acknowledged again with the same `id`.
+//! - **Bounded.** Every queue has a length. Who does not take events is not sent more; nothing is buffered without end.
+//!
+//! A client costs one tokio task, one socket and, idle, the bytes that `cargo run --release -p katydid-sdk --example
+//! memory` prints. Thousands fit in one process.
+//!
+//! ```no_run
+//! # async fn talk() -> Result<(), katydid_sdk::Refusal> {
+//! use katydid_sdk::{Client, Event, Options, Place, Replay};
+//!
+//! let (client, mut events) = Client::connect(Options::new("127.0.0.1:1883".parse()?).user("ann")).await?;
+//! let home = Place::room("Home")?;
+//! client.join(&home, Replay::Last(20)).await?;
+//! let ack = client.say(&home, "hello", None).await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message(message) = event {
+//!         println!("{} {}: {:?}", message.seq, message.from, message.text());
+//!         if message.seq == ack.seq {
+//!             break;
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod client;
+mod contract;
+mod draft;
+mod driver;
+mod event;
+mod history;
+mod join;
+mod link;
+mod options;
+mod outlet;
+mod place;
+mod refusal;
+mod session;
+mod verbs;
+
+pub use client::{Answer, Client};
+pub use draft::{Ack, Draft};
+pub use event::{Change, Event, Events, Gap, Message, UserEvent};
+pub use history::{History, HistoryEntry, Page, Window};
+pub use join::{Interest, Join, Replay};
+pub use katydid_chat::{code::Code, event as happening, request};
+pub use options::{Address, Options, Proof, Secret, Tls};
+pub use place::Place;
+pub use refusal::Refusal;
+pub use request::Act;
+pub use serde_json::{Value as Json, json};
+pub use verbs::Root;
