@@ -34,6 +34,10 @@ pub fn of_signal(from: &str, json: &Value) -> Option<String> {
         "muted" => format!("{from} muted you in {place}"),
         "unmuted" => format!("{from} lets you speak again in {place}"),
         "gone" => format!("{place} is gone"),
+        "gap" => format!(
+            "messages were lost {}",
+            if place.is_empty() { "here".into() } else { format!("in {place}") }
+        ),
         "friend" => format!("{} is {}", text(json, "user"), text(json, "state")),
         "offer" => {
             let name = json.get("data").map_or("", |data| text(data, "name"));
