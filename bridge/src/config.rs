@@ -89,7 +89,7 @@ impl Default for DoorWritten {
             tls_certificate: None,
             tls_key: None,
             connections: 10_000,
-            connections_an_address: 1_000,
+            connections_an_address: 5_000,
             idle: "0s".into(),
         }
     }
@@ -104,6 +104,8 @@ pub struct TextWritten {
     /// A file of lines `user:password`: whom the challenge login serves. It must hold the passwords themselves, and MD5
     /// is weak; for old clients only.
     pub challenge_file: Option<PathBuf>,
+    /// How long a connection may take to sign in.
+    pub sign_in_within: String,
     /// When a message group deletes itself that says nothing of it.
     pub group_expiry: String,
     /// When a message deletes itself that says nothing of it.
@@ -115,6 +117,7 @@ impl Default for TextWritten {
         Self {
             listener: DoorWritten::default(),
             challenge_file: None,
+            sign_in_within: "10m".into(),
             group_expiry: "30d".into(),
             message_expiry: "30d".into(),
         }
@@ -221,8 +224,10 @@ impl Written {
 
 fn prove_text(written: TextWritten) -> Result<TextConfig, Problem> {
     let challenge = written.challenge_file.as_deref().map(read_passwords).transpose()?;
+    let sign_in_within = duration("text.sign-in-within", &written.sign_in_within)?;
     let settings = text::Settings {
         challenge,
+        sign_in_within_ms: u64::try_from(sign_in_within.as_millis()).unwrap_or(u64::MAX),
         group_secs: duration("text.group-expiry", &written.group_expiry)?.as_secs(),
         message_secs: duration("text.message-expiry", &written.message_expiry)?.as_secs(),
     };

@@ -34,6 +34,7 @@ impl Session {
             Doing::RemoveLogin => {
                 self.also_ask(Call::SignOut, side);
                 self.login = None;
+                self.sign_in_until_ms = self.now_ms.saturating_add(self.settings.sign_in_within_ms);
                 self.status(Status::OK, side);
             }
             Doing::WhoAmI => self.who_am_i(&answer, side),
