@@ -74,6 +74,7 @@ impl Engine {
 
     fn on_durable(&mut self, number: u64) {
         self.journal.set_durable(number);
+        self.ended.retain(|_, commit| *commit > number);
         while let Some(waiter) = self.journal.next_ready() {
             self.finish(waiter);
         }

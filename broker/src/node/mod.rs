@@ -50,6 +50,8 @@ use crate::config::{Bind, Config, Listener, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the shards have to take new settings before it is said that they have.
+const RELOAD: Duration = Duration::from_secs(5);
 /// How often every inbox is emptied before the shards stop: a shard answers before it hands out what it took, a message
 /// takes two steps at most, and an answer may be left over from before.
 const SHUTDOWN_ROUNDS: usize = 4;
@@ -68,6 +70,8 @@ struct Links {
     notices: UnboundedSender<Notice>,
     clock: Clock,
     connect_timeout_ms: AtomicU64,
+    /// For logs, by index in the settings of the engine.
+    listener_names: Vec<String>,
 }
 
 impl Links {
@@ -120,7 +124,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
             tokio::select! {
                 _ = due.tick(), if publishes => broker.ask_for_counters(),
                 signal = signals.next() => match signal {
-                    Signal::Reload => broker.reload(&mut config),
+                    Signal::Reload => broker.reload(&mut config).await?,
                     Signal::End => return broker.shut_down().await,
                 },
                 notice = broker.notices.recv() => broker.take_notice(notice)?,
@@ -182,6 +186,7 @@ impl Broker {
             notices: tell,
             clock: Clock::start(),
             connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
+            listener_names: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
         });
         let admission = Arc::new(Admission::new(
             config.max_connections,
@@ -266,11 +271,15 @@ impl Broker {
         let Some(shards) = self.reported.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
             return;
         };
-        let counters = sys::sum(shards);
+        let mut counters = sys::sum(shards);
+        let doors = self.admission.counters();
+        counters.keep_alive_timeouts += doors.late.load(Relaxed);
         let storage = &self.storage.counters;
         let (store_syncs, store_sync_us) = self.store.syncs();
         let driver = DriverCounters {
-            connections_refused: self.admission.refused(),
+            connections_refused: doors.refused.load(Relaxed),
+            connections_delayed: doors.delayed.load(Relaxed),
+            connections_broken: doors.broken.load(Relaxed),
             verifications_refused: self.verify_refused.load(Relaxed),
             store_commits: storage.commits.load(Relaxed),
             store_joined: storage.joined.load(Relaxed),
@@ -286,7 +295,7 @@ impl Broker {
     }
 
     /// Reads the configuration again. What is wrong with it leaves the old one in force.
-    fn reload(&mut self, current: &mut Config) {
+    async fn reload(&mut self, current: &mut Config) -> Result<(), Failure> {
         let config = match current.reload() {
             Ok(Reloaded { config, kept }) => {
                 for change in kept {
@@ -296,7 +305,7 @@ impl Broker {
             }
             Err(problems) => {
                 error!(%problems, "the configuration cannot be read again; the old one stays");
-                return;
+                return Ok(());
             }
         };
         for (index, (state, listener)) in self.states.iter().zip(&config.listeners).enumerate() {
@@ -314,7 +323,14 @@ impl Broker {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
         *current = config;
+        // It is said when it is in force everywhere. An answer to an earlier question may still be on its way, so each
+        // shard is asked twice.
+        let deadline = Instant::now() + RELOAD;
+        for _ in 0..2 {
+            self.go_round(deadline).await?;
+        }
         info!("configuration read again");
+        Ok(())
     }
 
     /// Tells all engines to end and waits until they have handed out everything.

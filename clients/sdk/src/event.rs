@@ -158,7 +158,7 @@ pub struct UserEvent {
 pub struct Gap {
     /// Where; `None` when it is not one place's.
     pub place: Option<Place>,
-    /// How many messages are lost for good, as far as that is known.
+    /// How many messages are lost for good; `None` when that is not known.
     pub messages: Option<u64>,
     /// How many signals (typing, presence, info, read markers) were dropped because events were not taken in time.
     pub signals: u64,

@@ -28,7 +28,7 @@ pub(super) struct Key<T: 'static> {
     pub(super) about: &'static str,
     /// The memory that it can cost; for limits.
     pub(super) memory: &'static str,
-    /// The field of the broker's counters that grows when the limit is hit.
+    /// The counter under `$SYS/broker/katydid/` that grows when the limit is hit.
     pub(super) counter: &'static str,
 }
 
@@ -231,7 +231,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections in all. One too many is closed when it is accepted.",
             "About 2KiB for each that is idle, and limits.outgoing-size for each that reads slowly",
-            "connects_refused",
+            "connections_refused",
         ],
     ),
     limit(
@@ -241,7 +241,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections from one address; behind PROXY protocol, of the address that the proxy names.",
             "As limits.connections, and 64 bytes for each address",
-            "connects_refused",
+            "connections_refused",
         ],
     ),
     limit(
@@ -251,7 +251,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections accepted a second. Those over it wait in the system's queue.",
             "None in the broker",
-            "connects_refused",
+            "connections_delayed",
         ],
     ),
     limit(

@@ -323,6 +323,7 @@ impl Shard {
             if connection.greeting.is_some() {
                 let address = connection.admitted.address().map(tracing::field::display);
                 warn!(listener = connection.admitted.listener_name(), address, "no CONNECT in time");
+                connection.admitted.count_late();
                 self.drop_connection(now, conn);
             }
         }

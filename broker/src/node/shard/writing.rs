@@ -46,7 +46,8 @@ impl Shard {
         }
         while let Some(Warning { peer, reason, detail }) = self.engine.poll_warning() {
             let address = peer.address.map(tracing::field::display);
-            warn!(listener = peer.listener, address, ?reason, detail, "client misbehaved");
+            let listener = self.links.listener_names.get(usize::from(peer.listener));
+            warn!(listener, address, ?reason, detail, "client misbehaved");
         }
     }
 
