@@ -89,11 +89,17 @@ impl Legacy {
         self.stream.get_mut().write_all(line.as_bytes()).expect("the bridge takes a line");
     }
 
-    /// The next line, without its end.
+    /// The next line, without its end. An mChat server that asks whether one is there is answered at once.
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).expect("a line in time");
-        line.strip_suffix(self.end).unwrap_or_else(|| panic!("no whole line: {line:?}")).to_owned()
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).expect("a line in time");
+            let line = line.strip_suffix(self.end).unwrap_or_else(|| panic!("no whole line: {line:?}"));
+            if line != "HEART" {
+                return line.to_owned();
+            }
+            self.send("BLEED");
+        }
     }
 
     /// Sends a line, and reads one.

@@ -15,9 +15,9 @@ fn client(bridge: &Bridge, nick: &str) -> Legacy {
     legacy
 }
 
-/// A line, past the ones that ask whether one is there, and those that tell who comes.
+/// A line, past those that tell who comes.
 fn line(legacy: &mut Legacy, wanted: &str) {
-    legacy.line_past(wanted, |line| line == "HEART" || line.ends_with(" joined channel"));
+    legacy.line_past(wanted, |line| line.ends_with(" joined channel"));
 }
 
 async fn said(client: &Client, text: &str) {
