@@ -12,6 +12,12 @@ use tokio::sync::oneshot;
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
+/// An address at which nobody listens.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
 /// A running bridge; ends when dropped.
 pub(crate) struct Bridge {
     pub(crate) text: SocketAddr,
@@ -24,11 +30,7 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// A bridge in front of a broker, with every protocol at a port of its own.
     pub(crate) fn start(broker: SocketAddr) -> Self {
-        let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            listener.local_addr().expect("an address")
-        };
-        let (text, mchat, mesh) = (free(), free(), free());
+        let (text, mchat, mesh) = (free_address(), free_address(), free_address());
         let door = |bind: SocketAddr| DoorWritten { bind: Some(bind.to_string()), ..DoorWritten::default() };
         let mut written = Written::default();
         written.broker.address = broker.to_string();

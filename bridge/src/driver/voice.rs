@@ -88,6 +88,14 @@ pub(crate) async fn run(users: Arc<Users>, way: Way, mut calls: mpsc::Receiver<(
         match Client::connect(options(&users, &way, user, password, exclusive)).await {
             Ok((client, events)) => {
                 let user = client.user();
+                // Where there are no accounts at all, the broker looks at no password.
+                let kind = match kind {
+                    "registered" => {
+                        let asked = client.request("whoami", json!({})).await;
+                        asked.map_or(kind.into(), |answer| text(&answer.0, "kind", kind))
+                    }
+                    kind => kind.to_owned(),
+                };
                 if !way.answer(tag, Ok(json!({"user": &*user, "kind": kind}))).await {
                     return;
                 }
@@ -102,6 +110,10 @@ pub(crate) async fn run(users: Arc<Users>, way: Way, mut calls: mpsc::Receiver<(
     };
     talk(&users, &way, &client, events, &mut calls).await;
     client.close(GOODBYE).await;
+}
+
+fn text(json: &Value, field: &str, otherwise: &str) -> String {
+    json.get(field).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
 }
 
 fn options(

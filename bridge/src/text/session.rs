@@ -124,6 +124,8 @@ enum Doing {
     /// Answered with nothing but a status.
     Plain(About),
     RemoveLogin,
+    /// The broker hung up before it said whether it had removed the account.
+    CheckRemoved,
     WhoAmI,
     ListRooms(Vec<Listed>),
     ListUsers {
@@ -348,8 +350,18 @@ impl machine::Session for Session {
             }
             Event::Signalled { from, json } => self.signalled(&from, &json, side),
             Event::Removed { place, reason } => self.removed(&place, &reason, side),
+            Event::Gone | Event::Back
+                if matches!(self.doing, Some((_, Doing::RemoveLogin | Doing::CheckRemoved))) => {}
             Event::Gone => self.tell("the server is away; what you say is sent when it is back", side),
             Event::Back => self.tell("the server is back", side),
+            // The account that was to be removed is not let in again: it is gone.
+            Event::Ended { .. }
+                if matches!(self.doing, Some((_, Doing::RemoveLogin | Doing::CheckRemoved))) =>
+            {
+                self.doing = None;
+                self.removed_login(side);
+                self.advance(side);
+            }
             Event::Ended { reason } => {
                 self.tell(&format!("you are signed out: {reason}"), side);
                 self.end(side);
