@@ -59,6 +59,26 @@ fn mchat_telnet_and_mqtt_speak_in_one_room() {
     line(&mut zed, "SYSTEM Home yan left channel");
 }
 
+/// Section 5, "Client": a private room is one whose name nobody guesses, and so nobody may see it listed.
+#[test]
+fn a_private_room_is_seen_by_those_who_know_its_name_only() {
+    let broker = Broker::start();
+    let bridge = Bridge::start(broker.address());
+    let (mut zed, mut yan) = (client(&bridge, "zed"), client(&bridge, "yan"));
+    let room = "2aae6c35c94fcfb415dbe95f408b9ce91ee846ed";
+    line(&mut zed, "SYSTEM Home yan joined channel");
+    for (legacy, nick) in [(&mut zed, "zed"), (&mut yan, "yan")] {
+        legacy.send(&format!("JOIN {room}"));
+        assert_eq!(legacy.line(), format!("SYSTEM {room} {nick} joined channel"));
+    }
+    yan.send(&format!("MSG yan {room} psst"));
+    line(&mut zed, &format!("MSG yan {room} psst"));
+    let mut ann = Legacy::connect(bridge.text, "\r\n");
+    assert_eq!(ann.ask("#login anon ann"), "@status 0");
+    assert_eq!(ann.ask("#listrooms"), "@ret #listrooms 1");
+    assert!(ann.line().starts_with("Home "));
+}
+
 /// Section 4, "Server-to-Server communication".
 #[test]
 fn a_legacy_server_joins_the_mesh() {

@@ -70,6 +70,11 @@ enum Doing {
         room: String,
         place: Place,
     },
+    /// A private room that this client has just made is hidden from listings.
+    Hide {
+        room: String,
+        place: Place,
+    },
     /// Whether the nick is somebody's user name.
     LookUpNick,
 }
@@ -177,7 +182,7 @@ impl Server {
         let known = self.rooms.get(room.as_str()).map(|room| room.place.clone());
         let place = known.unwrap_or_else(|| Place::room(&name));
         let Some(client) = self.clients.get_mut(&link) else { return };
-        let call = Call::Join { place: place.clone(), password: None, last: 0 };
+        let call = Call::Join { place: place.clone(), password: map::password_of(&room), last: 0 };
         client.ask_and_wait(link, call, Doing::Join { room, place }, out);
     }
 
@@ -344,9 +349,18 @@ impl Server {
                 }
             }
             Doing::Describe { room, place } => {
-                let is_public = !requests::listed(answer).is_private;
-                self.entered(link, &room, place, is_public, out);
+                let found = requests::listed(answer);
+                match map::password_of(&room) {
+                    Some(password) if client.user.as_deref() == Some(&*found.owner) && !found.is_private => {
+                        let call = requests::hide_room(place.name(), &password);
+                        client.ask_and_wait(link, call, Doing::Hide { room, place }, out);
+                    }
+                    // To other servers it is a room like any other.
+                    Some(_) => self.entered(link, &room, place, true, out),
+                    None => self.entered(link, &room, place, !found.is_private, out),
+                }
             }
+            Doing::Hide { room, place } => self.entered(link, &room, place, true, out),
             Doing::LookUpNick => {
                 let is_somebodys = requests::read_signed_in(answer).1 != Kind::Guest;
                 self.show_as(link, is_somebodys);
@@ -370,6 +384,7 @@ impl Server {
             // "The protocol should have some way for the server to answer to failed JOIN" (section 7), and has none.
             Doing::Join { .. } | Doing::FindSpelling { .. } => {}
             Doing::Describe { room, place } => self.entered(link, &room, place, false, out),
+            Doing::Hide { room, place } => self.entered(link, &room, place, true, out),
             Doing::LookUpNick => self.show_as(link, false),
         }
     }
