@@ -165,14 +165,17 @@ struct World {
     heard: Vec<u64>,
     said: u64,
     others: u64,
+    /// How seldom the user takes events.
+    laziness: u64,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(laziness: u64) -> Self {
         let options = Options { events: 3, ..options() };
         let mut play = Play::with(options);
         play.link(false);
-        let mut world = Self { play, broker: Broker::default(), heard: Vec::new(), said: 0, others: 0 };
+        let mut world =
+            Self { play, broker: Broker::default(), heard: Vec::new(), said: 0, others: 0, laziness };
         world.broker.say("before".into(), "b".into(), QoS::AtLeastOnce);
         let mut joined = world.play.join(room(), Join::new(Replay::Live));
         while joined.try_recv().is_err() {
@@ -238,7 +241,7 @@ impl World {
             18..24 => self.broker.deliver(),
             24..28 => self.receive(),
             28 if chance.below(4) == 0 => self.cut(keeps),
-            29 => self.listen(),
+            29 if chance.below(self.laziness) == 0 => self.listen(),
             _ => {}
         }
     }
@@ -246,7 +249,7 @@ impl World {
 
 fn history(seed: u64, keeps: bool) {
     let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut world = World::new();
+    let mut world = World::new([1, 10, 60][seed as usize % 3]);
     for _ in 0..3000 {
         world.step(&mut chance, keeps);
     }
