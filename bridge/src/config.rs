@@ -17,6 +17,9 @@ use std::{
 };
 use tokio_rustls::TlsAcceptor;
 
+/// The default configuration, with what each key does.
+pub const MANUAL: &str = include_str!("../katydid-bridge.toml");
+
 /// What is wrong with a configuration, for people.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem(pub String);
@@ -30,7 +33,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The configuration as written.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Written {
     /// Where the broker is.
@@ -42,7 +45,7 @@ pub struct Written {
 }
 
 /// Where the broker is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct BrokerWritten {
     /// `host:port`, or the path of a Unix socket.
@@ -62,7 +65,7 @@ impl Default for BrokerWritten {
 }
 
 /// What every listener of a legacy protocol has.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DoorWritten {
     /// Whether the protocol is served.
@@ -96,7 +99,7 @@ impl Default for DoorWritten {
 }
 
 /// The `#` protocol.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TextWritten {
     /// Its listener.
@@ -125,7 +128,7 @@ impl Default for TextWritten {
 }
 
 /// mChat.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct MchatWritten {
     /// The listener for clients.
@@ -343,6 +346,19 @@ mod tests {
     fn proved(text: &str) -> Result<Config, String> {
         let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
         written.prove().map_err(|problem| problem.0)
+    }
+
+    #[test]
+    fn the_manual_says_the_defaults_and_every_key() {
+        let written: Written = toml::from_str(MANUAL).expect("the manual is a configuration");
+        assert_eq!(written, Written::default());
+        let keys: String =
+            MANUAL.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
+        for key in
+            ["tls-roots", "challenge-file", "tls-certificate", "tls-key", "bind", "announce", "log-file"]
+        {
+            assert!(keys.contains(&format!("\n{key} = ")), "{key}");
+        }
     }
 
     #[test]
