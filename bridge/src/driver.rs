@@ -5,7 +5,7 @@
 //!
 //! - A link is read only while its machine is ready for it, a piece at a time, so that who sends too fast waits.
 //! - Who reads too slowly is not told more by the broker before the queue is short again; what others make it hear, as in a
-//!   mesh, closes the link at [`MOST_QUEUED_BYTES`].
+//!   mesh, closes the link at some mebibytes.
 //! - A chat user for whom too many calls wait is refused further ones with [`Refusal::FULL`].
 
 pub mod door;

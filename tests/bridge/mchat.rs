@@ -1,8 +1,8 @@
 //! mChat's clients and servers.
 
 use crate::{
-    harness::Broker,
-    legacy::{Bridge, Legacy},
+    harness::{Broker, Settings},
+    legacy::{Bridge, Legacy, free_address},
     text::{heard, home, mqtt, run},
 };
 use katydid_sdk::Client;
@@ -57,6 +57,27 @@ fn mchat_telnet_and_mqtt_speak_in_one_room() {
     ann.line_past("@mess #broadcast ann~ \"not ann\"", |line| line.starts_with("@mess #broadcast carl "));
     yan.send("PART Home");
     line(&mut zed, "SYSTEM Home yan left channel");
+}
+
+/// A guest whom the broker has forgotten is another guest to it, and the same to everybody here.
+#[test]
+fn a_restart_of_the_broker_is_told_and_survived() {
+    // It comes back at the same port.
+    let config = format!("[[listener]]\nname = \"mqtt\"\nbind = \"{}\"\n", free_address());
+    let mut broker = Broker::with(Settings { config, ..Settings::default() });
+    let bridge = Bridge::start(broker.address());
+    let (mut zed, mut yan) = (client(&bridge, "zed"), client(&bridge, "yan"));
+    broker.kill();
+    broker.restart();
+    let passes = |line: &str| line.starts_with("SYSTEM Home ");
+    for legacy in [&mut zed, &mut yan] {
+        legacy.line_past("SYSTEM Home the server behind this one is back", passes);
+    }
+    zed.send("MSG zed Home after");
+    yan.line_past("MSG zed Home after", passes);
+    yan.send("MSG yan Home me too");
+    // What one says oneself does not come back.
+    zed.line_past("MSG yan Home me too", passes);
 }
 
 /// Section 5, "Client": a private room is one whose name nobody guesses, and so nobody may see it listed.

@@ -278,7 +278,8 @@ impl Ears {
         match event {
             SdkEvent::Connected { user, .. } => {
                 self.me = user;
-                std::mem::take(&mut self.is_away).then_some(Event::Back)
+                let user = self.me.clone();
+                std::mem::take(&mut self.is_away).then_some(Event::Back { user })
             }
             SdkEvent::Disconnected(_) => (!std::mem::replace(&mut self.is_away, true)).then_some(Event::Gone),
             SdkEvent::Closed(refusal) => Some(Event::Ended { reason: refusal.to_string() }),

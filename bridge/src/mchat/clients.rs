@@ -281,8 +281,14 @@ impl Server {
                     self.leave_room(link, &room, &text, out);
                 }
             }
-            Event::Gone => self.tell_in_every_room(link, "the server behind this one is away", out),
-            Event::Back => self.tell_in_every_room(link, "the server behind this one is back", out),
+            Event::Gone => {
+                self.settle(link, u64::MAX);
+                self.tell_in_every_room(link, "the server behind this one is away", out);
+            }
+            Event::Back { user } => {
+                self.named_anew(link, user);
+                self.tell_in_every_room(link, "the server behind this one is back", out);
+            }
             Event::Ended { reason } => {
                 self.tell_in_one_room(link, &format!("you are disconnected: {reason}"), out);
                 out.push(Output::Close { link });
@@ -389,6 +395,28 @@ impl Server {
         }
     }
 
+    /// The broker has given a client another name, as it had forgotten the first.
+    fn named_anew(&mut self, link: Link, user: Arc<str>) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        if let Some(known) = client.user.replace(user.clone()).and_then(|old| self.nicks.remove(&old)) {
+            self.nicks.insert(user.clone(), known);
+        }
+        // Another client may have heard of the new name first.
+        for room in self.rooms.values_mut() {
+            room.others.remove(&user);
+        }
+        self.settle(link, self.now_ms + SETTLING_MS);
+    }
+
+    /// Until then, who is in a client's rooms has not just come.
+    fn settle(&mut self, link: Link, until_ms: u64) {
+        for room in self.clients.get(&link).into_iter().flat_map(|client| client.rooms.keys()) {
+            if let Some(room) = self.rooms.get_mut(room) {
+                room.settled_ms = until_ms;
+            }
+        }
+    }
+
     fn show_as(&mut self, link: Link, is_somebodys: bool) {
         let Some(client) = self.clients.get_mut(&link) else { return };
         let shown = if is_somebodys { map::marked(&client.nick) } else { client.nick.clone() };
@@ -462,7 +490,7 @@ impl Server {
             else {
                 continue;
             };
-            if found.others.remove(user) {
+            if found.others.remove(user) && self.now_ms >= found.settled_ms {
                 let text = format!("{} left channel", self.names.shown(user, None));
                 self.system(&room, &text, None, out);
             }

@@ -350,10 +350,15 @@ impl machine::Session for Session {
             }
             Event::Signalled { from, json } => self.signalled(&from, &json, side),
             Event::Removed { place, reason } => self.removed(&place, &reason, side),
-            Event::Gone | Event::Back
+            Event::Gone | Event::Back { .. }
                 if matches!(self.doing, Some((_, Doing::RemoveLogin | Doing::CheckRemoved))) => {}
             Event::Gone => self.tell("the server is away; what you say is sent when it is back", side),
-            Event::Back => self.tell("the server is back", side),
+            Event::Back { user } => {
+                if let Some(login) = &mut self.login {
+                    login.user = user;
+                }
+                self.tell("the server is back", side);
+            }
             // The account that was to be removed is not let in again: it is gone.
             Event::Ended { .. }
                 if matches!(self.doing, Some((_, Doing::RemoveLogin | Doing::CheckRemoved))) =>
