@@ -4,7 +4,6 @@
 //! `katydid-bridge` itself uses. Driven by `cargo test -p katydid --test bridge`.
 
 #[path = "../harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the harness serves other tests, too")]
 mod harness;
 
 mod legacy;
