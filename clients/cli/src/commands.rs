@@ -29,6 +29,7 @@ pub(crate) enum Ask {
     /// Say something to a user
     Tell {
         /// To whom
+        #[arg(id = "somebody", value_name = "USER")]
         user: String,
         /// What; without it each line of standard input
         text: Vec<String>,
@@ -112,6 +113,7 @@ pub(crate) enum Ask {
         /// Where
         place: Place,
         /// Whom
+        #[arg(id = "somebody", value_name = "USER")]
         user: String,
         /// Into the group at once
         #[arg(long)]
@@ -122,6 +124,7 @@ pub(crate) enum Ask {
         /// Where
         place: Place,
         /// Whom
+        #[arg(id = "somebody", value_name = "USER")]
         user: String,
         /// For good
         #[arg(long)]
@@ -163,6 +166,7 @@ pub(crate) enum Ask {
     /// Print a profile
     Profile {
         /// Whose; one's own without it
+        #[arg(id = "somebody", value_name = "USER")]
         user: Option<String>,
     },
     /// Set how present one is
@@ -308,6 +312,7 @@ pub(crate) struct There {
     /// Where
     pub(crate) place: Place,
     /// Whom
+    #[arg(id = "somebody", value_name = "USER")]
     pub(crate) user: String,
 }
 
@@ -327,9 +332,10 @@ pub(crate) struct About {
 #[derive(Debug, Args)]
 pub(crate) struct Somebody {
     /// Whom to add
+    #[arg(id = "somebody", value_name = "USER")]
     pub(crate) user: Option<String>,
     /// Remove instead
-    #[arg(long, requires = "user")]
+    #[arg(long, requires = "somebody")]
     pub(crate) remove: bool,
 }
 
@@ -349,6 +355,7 @@ pub(crate) enum Token {
     /// Make one worthless
     Revoke {
         /// Its key, as listed
+        #[arg(id = "token-key", value_name = "KEY")]
         key: String,
     },
 }

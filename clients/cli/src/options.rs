@@ -45,7 +45,8 @@ pub(crate) struct Output {
     pub(crate) time: bool,
 }
 
-/// How to connect.
+/// How to connect. No command may have an argument of the same name: of the two, the one that is global would take the
+/// other's value.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
@@ -159,6 +160,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Line::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_of_a_command_is_taken_for_one_of_the_connection() {
+        let command = Line::command();
+        let globals: Vec<_> = command.get_arguments().map(|argument| argument.get_id().clone()).collect();
+        for command in command.get_subcommands().flat_map(|it| it.get_subcommands().chain([it])) {
+            for argument in command.get_arguments() {
+                assert!(
+                    !globals.contains(argument.get_id()),
+                    "{} of {}",
+                    argument.get_id(),
+                    command.get_name()
+                );
+            }
+        }
+        let line = Line::parse_from(["katydid-cli", "-u", "ann", "tell", "bob", "hi"]);
+        assert_eq!(line.connection.options(false).unwrap().user, "ann");
     }
 
     #[test]
