@@ -1,0 +1,402 @@
+//! The bridge's configuration: read as written, from a file and the command line, then proved.
+//!
+//! Invariant: a [`Config`] holds addresses that parse, files that were read and limits that are not zero; an unknown key is
+//! an error that names it.
+
+use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, mchat, text};
+use katydid_sdk::{Address, Tls};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// The default configuration, with what each key does.
+pub const MANUAL: &str = include_str!("../katydid-bridge.toml");
+
+/// What is wrong with a configuration, for people.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem(pub String);
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The configuration as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Written {
+    /// Where the broker is.
+    pub broker: BrokerWritten,
+    /// The `#` protocol.
+    pub text: TextWritten,
+    /// mChat.
+    pub mchat: MchatWritten,
+}
+
+/// Where the broker is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct BrokerWritten {
+    /// `host:port`, or the path of a Unix socket.
+    pub address: String,
+    /// Connect with TLS.
+    pub tls: bool,
+    /// Certificates to trust; without, those of the system.
+    pub tls_roots: Option<PathBuf>,
+    /// The listener expects a PROXY protocol header with the user's real address.
+    pub proxy_protocol: bool,
+}
+
+impl Default for BrokerWritten {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:1883".into(), tls: false, tls_roots: None, proxy_protocol: false }
+    }
+}
+
+/// What every listener of a legacy protocol has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DoorWritten {
+    /// Whether the protocol is served.
+    pub on: bool,
+    /// Address and port; without, every address and the protocol's port.
+    pub bind: Option<String>,
+    /// Certificate chain in PEM; with it the listener speaks TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Connections at most. Each costs about 40 KiB with its user in the broker's client library.
+    pub connections: usize,
+    /// Connections from one address at most.
+    pub connections_an_address: usize,
+    /// A connection that is silent for so long is closed; `0s` is never.
+    pub idle: String,
+}
+
+impl Default for DoorWritten {
+    fn default() -> Self {
+        Self {
+            on: true,
+            bind: None,
+            tls_certificate: None,
+            tls_key: None,
+            connections: 10_000,
+            connections_an_address: 5_000,
+            idle: "0s".into(),
+        }
+    }
+}
+
+/// The `#` protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TextWritten {
+    /// Its listener.
+    pub listener: DoorWritten,
+    /// A file of lines `user:password`: whom the challenge login serves. It must hold the passwords themselves, and MD5
+    /// is weak; for old clients only.
+    pub challenge_file: Option<PathBuf>,
+    /// How long a connection may take to sign in.
+    pub sign_in_within: String,
+    /// When a message group deletes itself that says nothing of it.
+    pub group_expiry: String,
+    /// When a message deletes itself that says nothing of it.
+    pub message_expiry: String,
+}
+
+impl Default for TextWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            challenge_file: None,
+            sign_in_within: "10m".into(),
+            group_expiry: "30d".into(),
+            message_expiry: "30d".into(),
+        }
+    }
+}
+
+/// mChat.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MchatWritten {
+    /// The listener for clients.
+    pub listener: DoorWritten,
+    /// The listener for other servers, off unless it says otherwise.
+    pub mesh: DoorWritten,
+    /// Under which other servers reach this one: `host:port`. Needed where the mesh is on.
+    pub announce: Option<String>,
+    /// Servers of an mChat network to join, `host:port` each.
+    pub peers: Vec<String>,
+    /// Servers at most.
+    pub servers: usize,
+    /// Rooms with clients in them at most.
+    pub rooms: usize,
+    /// Nicks of one server that are guests at one time, at most; each is a connection to the broker.
+    pub nicks: usize,
+    /// A file for what the document logs, besides the log of the process.
+    pub log_file: Option<PathBuf>,
+    /// Its size in bytes at which it is renamed.
+    pub log_bytes: u64,
+}
+
+impl Default for MchatWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            mesh: DoorWritten { on: false, ..DoorWritten::default() },
+            announce: None,
+            peers: Vec::new(),
+            servers: 1000,
+            rooms: 30_000,
+            nicks: 1000,
+            log_file: None,
+            log_bytes: log::ROTATE_BYTES,
+        }
+    }
+}
+
+/// The configuration, proved.
+pub struct Config {
+    /// How users are signed in.
+    pub users: Users,
+    /// The `#` protocol, where it is on.
+    pub text: Option<TextConfig>,
+    /// mChat, where it is on.
+    pub mchat: Option<MchatConfig>,
+}
+
+/// The `#` protocol.
+pub struct TextConfig {
+    /// Its listener.
+    pub door: Door,
+    /// How long a connection may be silent.
+    pub idle: Option<Duration>,
+    /// What the operator decided.
+    pub settings: text::Settings,
+}
+
+/// mChat.
+pub struct MchatConfig {
+    /// The listeners: for clients, and for other servers where there is a mesh.
+    pub doors: Vec<Door>,
+    /// How long a connection may be silent.
+    pub idle: Option<Duration>,
+    /// What the operator decided.
+    pub settings: mchat::Settings,
+    /// What is logged besides.
+    pub log: Option<log::RotatingFile>,
+}
+
+impl Written {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It can't be read, is no TOML, or has an unknown key.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let text = fs::read_to_string(path).map_err(|error| about(path, error))?;
+        toml::from_str(&text).map_err(|error| about(path, error))
+    }
+
+    /// Proves it.
+    ///
+    /// # Errors
+    /// Names the key and what is wrong with it.
+    pub fn prove(self) -> Result<Config, Problem> {
+        let Self { broker, text, mchat } = self;
+        let address: Address = broker.address.parse().map_err(|error| problem("broker.address", error))?;
+        let tls = broker.tls.then(|| Tls { roots_file: broker.tls_roots, ..Tls::default() });
+        let users =
+            Users { broker: address, tls, tells_address: broker.proxy_protocol, hears_presence: false };
+        let text = if text.listener.on { Some(prove_text(text)?) } else { None };
+        let mchat = if mchat.listener.on { Some(prove_mchat(mchat)?) } else { None };
+        Ok(Config { users, text, mchat })
+    }
+}
+
+fn prove_text(written: TextWritten) -> Result<TextConfig, Problem> {
+    let challenge = written.challenge_file.as_deref().map(read_passwords).transpose()?;
+    let sign_in_within = duration("text.sign-in-within", &written.sign_in_within)?;
+    let settings = text::Settings {
+        challenge,
+        sign_in_within_ms: u64::try_from(sign_in_within.as_millis()).unwrap_or(u64::MAX),
+        group_secs: duration("text.group-expiry", &written.group_expiry)?.as_secs(),
+        message_secs: duration("text.message-expiry", &written.message_expiry)?.as_secs(),
+    };
+    let (door, idle) = door("text.listener", &written.listener, 6500)?;
+    Ok(TextConfig { door, idle, settings })
+}
+
+fn prove_mchat(written: MchatWritten) -> Result<MchatConfig, Problem> {
+    let (clients, idle) = door("mchat.listener", &written.listener, 6061)?;
+    let mut settings =
+        mchat::Settings { clients: written.listener.connections, rooms: written.rooms, mesh: None };
+    // Who comes when it is full is told of in the log by the server itself.
+    let mut doors = vec![Door { connections: clients.connections + 16, ..clients }];
+    if written.mesh.on {
+        let announce = written.announce.as_deref().ok_or_else(|| {
+            problem(
+                "mchat.announce",
+                "is needed where the mesh is on: host:port under which other servers reach this one",
+            )
+        })?;
+        let peers: Result<Vec<_>, _> =
+            written.peers.iter().map(|peer| host_port("mchat.peers", peer)).collect();
+        settings.mesh = Some(mchat::MeshSettings {
+            announced: host_port("mchat.announce", announce)?,
+            peers: peers?,
+            servers: written.servers,
+            nicks: written.nicks,
+        });
+        doors.push(door("mchat.mesh", &written.mesh, 6062)?.0);
+    } else if !written.peers.is_empty() {
+        return Err(problem("mchat.peers", "need mchat.mesh.on = true"));
+    }
+    let open = |path: PathBuf| {
+        log::RotatingFile::open(&path, written.log_bytes).map_err(|error| about(&path, error))
+    };
+    let log = written.log_file.map(open).transpose()?;
+    Ok(MchatConfig { doors, idle, settings, log })
+}
+
+fn door(key: &str, written: &DoorWritten, port: u16) -> Result<(Door, Option<Duration>), Problem> {
+    let bind = match &written.bind {
+        Some(bind) => {
+            bind.parse().map_err(|_| problem(key, format!("bind = {bind:?} is not ADDRESS:PORT")))?
+        }
+        None => SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port),
+    };
+    let tls = match (&written.tls_certificate, &written.tls_key) {
+        (Some(certificate), Some(private)) => Some(acceptor(certificate, private)?),
+        (None, None) => None,
+        _ => return Err(problem(key, "tls-certificate and tls-key need each other")),
+    };
+    if written.connections == 0 || written.connections_an_address == 0 {
+        return Err(problem(key, "connections and connections-an-address must be more than 0"));
+    }
+    let idle = duration(key, &written.idle)?;
+    let connections_an_address = written.connections_an_address;
+    let door = Door { bind, tls, connections: written.connections, connections_an_address };
+    Ok((door, (!idle.is_zero()).then_some(idle)))
+}
+
+fn acceptor(certificate: &Path, private: &Path) -> Result<TlsAcceptor, Problem> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| about(certificate, error))?;
+    let key = PrivateKeyDer::from_pem_file(private).map_err(|error| about(private, error))?;
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| about(certificate, error))?)))
+}
+
+/// Lines `user:password`; empty ones and those that begin with `#` are left out.
+fn read_passwords(path: &Path) -> Result<text::Known, Problem> {
+    let file = fs::read_to_string(path).map_err(|error| about(path, error))?;
+    let mut known = HashMap::new();
+    for (at, line) in file.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (user, password) = line
+            .split_once(':')
+            .ok_or_else(|| about(path, format!("line {} is not user:password", at + 1)))?;
+        known.insert(user.to_owned(), Secret::new(password));
+    }
+    Ok(text::Known(known))
+}
+
+fn host_port(key: &str, text: &str) -> Result<(String, u16), Problem> {
+    let wrong = || problem(key, format!("{text:?} is not HOST:PORT"));
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // A word of a line of the mesh.
+    if host.is_empty() || host.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        return Err(wrong());
+    }
+    Ok((host.into(), port))
+}
+
+fn duration(key: &str, text: &str) -> Result<Duration, Problem> {
+    humantime::parse_duration(text).map_err(|error| problem(key, format!("{text:?}: {error}")))
+}
+
+fn problem(key: &str, what: impl std::fmt::Display) -> Problem {
+    Problem(format!("{key}: {what}"))
+}
+
+fn about(path: &Path, what: impl std::fmt::Display) -> Problem {
+    Problem(format!("{}: {what}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proved(text: &str) -> Result<Config, String> {
+        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+        written.prove().map_err(|problem| problem.0)
+    }
+
+    #[test]
+    fn the_manual_says_the_defaults_and_every_key() {
+        let written: Written = toml::from_str(MANUAL).expect("the manual is a configuration");
+        assert_eq!(written, Written::default());
+        let keys: String =
+            MANUAL.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
+        for key in
+            ["tls-roots", "challenge-file", "tls-certificate", "tls-key", "bind", "announce", "log-file"]
+        {
+            assert!(keys.contains(&format!("\n{key} = ")), "{key}");
+        }
+    }
+
+    #[test]
+    fn nothing_written_serves_every_protocol_at_its_port() {
+        let config = proved("").expect("proved");
+        assert_eq!(config.text.expect("on").door.bind, "[::]:6500".parse().expect("an address"));
+        let mchat = config.mchat.expect("on");
+        assert_eq!(mchat.doors.len(), 1);
+        assert!(mchat.settings.mesh.is_none() && mchat.idle.is_none());
+    }
+
+    #[test]
+    fn a_mesh_says_where_it_is_reached_and_whom_it_joins() {
+        let config = proved(
+            "[mchat]\nmesh.on = true\nannounce = \"chat.example.org:6062\"\npeers = [\"[::1]:6064\"]\n[text]\nlistener.on = false",
+        )
+        .expect("proved");
+        assert!(config.text.is_none());
+        let mesh = config.mchat.expect("on").settings.mesh.expect("a mesh");
+        assert_eq!(mesh.announced, ("chat.example.org".into(), 6062));
+        assert_eq!(mesh.peers, [("::1".into(), 6064)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, named) in [
+            ("[text]\nport = 7", "port"),
+            ("[text]\nlistener.bind = \"x\"", "text.listener"),
+            ("[text]\nlistener.idle = \"soon\"", "text.listener"),
+            ("[text]\nlistener.connections = 0", "text.listener"),
+            ("[text]\nlistener.tls-key = \"k\"", "text.listener"),
+            ("[text]\nchallenge-file = \"/nowhere\"", "/nowhere"),
+            ("[mchat]\nmesh.on = true", "mchat.announce"),
+            ("[mchat]\nmesh.on = true\nannounce = \"x:port\"", "mchat.announce"),
+            ("[mchat]\npeers = [\"x:1\"]", "mchat.peers"),
+        ] {
+            let problem = proved(text).err().expect(text);
+            assert!(problem.contains(named), "{text}: {problem}");
+        }
+    }
+}
