@@ -135,3 +135,16 @@ fn a_port_that_somebody_has_is_told() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot listen on") && said.contains(&address), "{said}");
 }
+
+#[test]
+fn a_folder_that_cannot_be_used_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").expect("it is written");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_katydid"));
+    command.env_remove("KATYDID_TEST_BROKER").args(["--listen-address", "127.0.0.1", "-p", "0"]);
+    let output = command.arg("--data-dir").arg(&file).output().expect("the broker starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(file.to_str().expect("it is text")), "{said}");
+}

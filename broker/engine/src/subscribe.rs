@@ -240,7 +240,9 @@ impl Engine {
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter: Arc<str> = parsed.topic_filter().as_str().into();
         let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(&*subscription.filter));
-        let homes = self.homes(parsed.topic_filter());
+        let mut homes = self.homes(parsed.topic_filter());
+        // This shard answers at once, and what follows from that must not overtake the questions to the others.
+        homes.sort_by_key(|home| *home == self.shard);
         if group.is_none() {
             self.plain.begin(&filter);
         }

@@ -177,8 +177,10 @@ impl Host {
         let Some(percent) = self.load.measure(now_ms, cpu_time) else { return Ok(()) };
         self.links.loads[self.index].store(percent, Relaxed);
         match self.load.judge(percent >= self.full_percent, percent, giver_percent) {
+            // A thread without shards may have been told already that there will be no more.
+            _ if self.links.is_ending.load(Relaxed) => Ok(()),
             Verdict::Split if self.shards.len() > 1 => self.split(),
-            Verdict::Join if !self.links.is_ending.load(Relaxed) => self.join(),
+            Verdict::Join => self.join(),
             _ => Ok(()),
         }
     }

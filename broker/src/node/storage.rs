@@ -99,6 +99,9 @@ impl OpenStore {
         let disk = match SledStore::open(path, options) {
             Ok(disk) => Arc::new(disk),
             Err(StoreError::Key(problem)) => return Err(storage_key::misfit(problem, config, path).into()),
+            Err(StoreError::Io(error)) => {
+                return Err(format!("the database in {} cannot be opened: {error}", path.display()).into());
+            }
             Err(error) => return Err(error.into()),
         };
         Ok(Self { store: Arc::clone(&disk) as Arc<dyn Store>, disk: Some(disk) })

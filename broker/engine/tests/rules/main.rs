@@ -7,4 +7,5 @@ mod entering;
 mod queue;
 mod retained;
 mod rig;
+mod sharing;
 mod subscribing;
