@@ -232,6 +232,7 @@ impl Engine {
         self.save_session(index);
         self.send_connack(slot, &request, session_present, expiry_secs);
         if session_present {
+            self.tell_groups(index);
             self.wait_to_resume(index, slot);
             self.wake_places(index);
             self.sessions.mark_ready(index);
@@ -448,6 +449,9 @@ impl Engine {
             self.schedule_will(index, *will);
         }
         self.rest_places(index);
+        if expiry_secs > 0 {
+            self.tell_groups(index);
+        }
         match expiry_secs {
             0 => self.end_session(index),
             u32::MAX => self.save_positions(index),

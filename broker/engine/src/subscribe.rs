@@ -295,6 +295,7 @@ impl Engine {
             }
             (Some(group), Some(subscriber)) => {
                 self.plain.join_group(group, subscriber);
+                self.tell_present(group);
                 if !is_new {
                     // The homes counted a seat that this session has already.
                     self.unwatch(filter, Some(group));
@@ -333,6 +334,31 @@ impl Engine {
             } else {
                 self.send_to(shard, Crossing::Unwatch { filter: filter.into(), group: group.cloned() });
             }
+        }
+    }
+
+    /// Tells the homes of a shared group how many of its members are connected here, so that those get its messages.
+    fn tell_present(&mut self, group: &Arc<str>) {
+        let Ok(parsed) = Filter::parse(group) else { return };
+        let filter = parsed.topic_filter();
+        let count = self.plain.present(group, &self.sessions);
+        for shard in self.homes(filter) {
+            if shard == self.shard {
+                self.plain.set_present(filter.as_str(), group, shard, count);
+            } else {
+                let (filter, group) = (filter.as_str().into(), group.clone());
+                self.send_to(shard, Crossing::Present { filter, group, count });
+            }
+        }
+    }
+
+    /// A session has come or gone: its shared groups learn it.
+    pub(crate) fn tell_groups(&mut self, index: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let shared = session.subscriptions.within("$share/");
+        let groups: Vec<Arc<str>> = shared.map(|known| Arc::from(&*known.filter)).collect();
+        for group in groups {
+            self.tell_present(&group);
         }
     }
 
@@ -455,6 +481,7 @@ impl Engine {
                 self.links.counters.shared_subscriptions_now -= 1;
                 self.plain.leave_group(&subscription.filter, index);
                 let group = Arc::from(&*subscription.filter);
+                self.tell_present(&group);
                 self.unwatch(filter, Some(&group));
             }
             (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),

@@ -29,14 +29,17 @@ fn wrong(text: &str) -> String {
 
 /// What two configurations do, without where it came from.
 fn meaning(config: &Config) -> String {
-    let Config { listeners, settings, shards, store, sys_interval, log, .. } = config;
+    let Config { listeners, settings, shards, share_threads, store, sys_interval, log, .. } = config;
     let connections = (
         config.max_connections,
         config.max_connections_per_address,
         config.connect_rate,
         config.verify_threads,
+        config.full_percent,
     );
-    format!("{listeners:?} {settings:?} {shards} {store:?} {sys_interval:?} {log:?} {connections:?}")
+    format!(
+        "{listeners:?} {settings:?} {shards} {share_threads} {store:?} {sys_interval:?} {log:?} {connections:?}"
+    )
 }
 
 #[test]

@@ -155,7 +155,7 @@ async fn act(client: &Client, place: &Place, act: Act) -> Result<(), Failure> {
 
 async fn said(client: &Client, say: &Say, printer: Printer) -> Result<(), Failure> {
     if !say.text.is_empty() {
-        return say_once(client, say, say.text.join(" "), printer).await;
+        return say_once(client, say, say.text.join(" ").into_bytes(), printer).await;
     }
     let mut input = BufReader::new(tokio::io::stdin());
     while let Some(line) = line(&mut input).await? {
@@ -164,7 +164,7 @@ async fn said(client: &Client, say: &Say, printer: Printer) -> Result<(), Failur
     Ok(())
 }
 
-async fn say_once(client: &Client, say: &Say, text: String, printer: Printer) -> Result<(), Failure> {
+async fn say_once(client: &Client, say: &Say, text: Vec<u8>, printer: Printer) -> Result<(), Failure> {
     let draft = Draft { id: say.id.clone(), reply_to: say.reply_to, ..Draft::new(text) };
     let ack = client.send(&say.place, draft).await?;
     if printer.is_json() {
@@ -176,7 +176,7 @@ async fn say_once(client: &Client, say: &Say, text: String, printer: Printer) ->
 }
 
 /// The next line of an input, without its end; a longer one than is taken is an error.
-pub(crate) async fn line(input: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Option<String>, Failure> {
+pub(crate) async fn line(input: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Option<Vec<u8>>, Failure> {
     let mut bytes = Vec::new();
     let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes).await?;
     if read == 0 {
@@ -190,7 +190,7 @@ pub(crate) async fn line(input: &mut BufReader<impl AsyncRead + Unpin>) -> Resul
     } else if read as u64 == LINE_BYTES_MAX {
         return Err(Failure::Local(format!("a line of more than {LINE_BYTES_MAX} bytes")));
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| Failure::Local("a line that is no UTF-8".into()))
+    Ok(Some(bytes))
 }
 
 fn standard_input() -> Result<String, Failure> {

@@ -86,6 +86,7 @@ pub(crate) async fn run(client: &Client, mut events: Events, printer: Printer) -
             }
         };
         let Some(line) = line else { return Ok(()) };
+        let line = String::from_utf8_lossy(&line);
         let outcome = {
             let mut carrying = pin!(chat.carry_out(line.trim()));
             loop {

@@ -5,7 +5,7 @@
 
 use crate::failure::Failure;
 use katydid_chat::{base64, time};
-use katydid_sdk::{Change, Event, HistoryEntry, Json, Message, Place, Refusal, json};
+use katydid_sdk::{Change, Event, HistoryEntry, Json, Message, Place, Refusal, UserEvent, json};
 use serde::Serialize;
 use std::{
     borrow::Cow,
@@ -158,9 +158,12 @@ impl Printer {
             Event::Message(message) => self.message(message),
             Event::Change(change) => self.change(change),
             Event::User(event) => {
-                let mut value = json!({ "type": "event", "from": event.from, "event": event.body });
+                let mut value = json!({
+                    "type": "event", "from": event.from, "event": event.body, "time": time::format(event.time_ms),
+                });
                 put(&mut value, "seq", Some(&event.seq));
-                self.show(&format!("* {} {}: {}", event.from, event.kind, event.body), &value)
+                let stamp = self.stamp(event.time_ms);
+                self.show(&format!("{stamp}* {}", happened(event)), &value)
             }
             Event::Typing { place, user, .. } => self.show(
                 &format!("* {user} is typing in {place}"),
@@ -227,6 +230,26 @@ impl Printer {
         let kind = if kind.is_empty() { "says something that is no event" } else { kind };
         let stamp = self.stamp(*time_ms);
         self.show(&format!("{stamp}{place} #{seq} {from} {kind}{target}{text}"), &value)
+    }
+}
+
+/// What happened to the user, in words as far as it is known.
+fn happened(event: &UserEvent) -> String {
+    let field = |name: &str| event.body[name].as_str().unwrap_or_default();
+    let (place, by) = (field("place"), event.body["by"].as_str().unwrap_or(&event.from));
+    match &*event.kind {
+        "invitation" => format!("{by} invites you to {place}"),
+        "added" => format!("{by} put you into {place}"),
+        "kicked" => format!("{by} put you out of {place}"),
+        "banned" => format!("{by} banned you from {place}"),
+        "unbanned" => format!("{by} lets you into {place} again"),
+        "muted" => format!("{by} muted you in {place}"),
+        "unmuted" => format!("{by} lets you speak in {place} again"),
+        "role" => format!("{by} made you {} in {place}", field("role")),
+        "gone" => format!("{place} is {}", field("why")),
+        "friend" => format!("{} is {}", field("user"), field("state")),
+        "offer" => format!("{by} offers a {}: {}", field("kind"), event.body["data"]),
+        kind => format!("{} {kind}: {}", event.from, event.body),
     }
 }
 

@@ -119,7 +119,7 @@ impl Rig {
             let bytes = |op: &Op| match op {
                 Op::Put { key, value, .. } => key.len() + value.len(),
                 Op::Delete { key, .. } => key.len(),
-                Op::Append { .. } | Op::Trim { .. } | Op::DropLog { .. } => 0,
+                Op::Append { .. } | Op::Amend { .. } | Op::Trim { .. } | Op::DropLog { .. } => 0,
             };
             self.written_bytes += ops.iter().map(bytes).sum::<usize>();
             self.store.commit(ops).expect("memory takes everything");

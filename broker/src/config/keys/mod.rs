@@ -109,6 +109,15 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Folder of the database; made when missing. --data-dir is short for it.",
     ),
     key(
+        "store.key-file",
+        Preset::None { example: "/etc/katydid/storage-key" },
+        Path { set: |d, v| d.store.key_file = v },
+        Restart,
+        "File with the key that encrypts the database: 64 hexadecimal digits, as `openssl rand -hex 32` prints them. \
+         The key can be in the environment instead, as KATYDID_STORAGE_KEY. A new database is made encrypted; one that \
+         is there changes with `katydid rekey`. Who loses the key loses the database.",
+    ),
+    key(
         "store.cache-size",
         Is("64MiB"),
         Size { least: 1 << 20, most: 1 << 40, set: |d, v| d.store.cache_bytes = v },
@@ -147,6 +156,20 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Count { least: 1, most: 64, words: &[("auto", 0)], set: |d, v| d.shards = v as usize },
         Restart,
         "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
+    ),
+    key(
+        "threads.share",
+        Is("true"),
+        Switch { set: |d, v| d.share_threads = v },
+        Restart,
+        "Whether one thread does the work of several while there is little of it, which takes less processor time.",
+    ),
+    key(
+        "threads.full",
+        Is("90"),
+        Count { least: 1, most: 100, words: &[], set: |d, v| d.full_percent = v },
+        Restart,
+        "How many percent of the time a thread has to work until it gives half of its shards to another one.",
     ),
     key(
         "threads.verify",

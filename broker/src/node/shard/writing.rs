@@ -52,7 +52,7 @@ impl Shard {
     }
 
     /// Writes what connections have in their rings, and closes those that are done.
-    pub(super) fn write(&mut self, now: Now) {
+    pub(in crate::node) fn write(&mut self, now: Now) {
         let mut writable = std::mem::take(&mut self.writable);
         for conn in writable.drain(..) {
             self.transmit(now, conn);

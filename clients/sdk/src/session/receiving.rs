@@ -1,6 +1,12 @@
 //! What a session receives: acknowledgements go to who waits for them, what is said goes out once and in order.
 
-use super::{Lost, Session, incoming, incoming::Incoming, outbox::Item, places::Course, reasons};
+use super::{
+    Lost, Session, incoming,
+    incoming::Incoming,
+    outbox::Item,
+    places::{self, Course},
+    reasons,
+};
 use crate::{Ack, Event, Gap, Place, Refusal, contract, outlet::Pushed};
 use katydid_chat::name::check_user;
 use rumqttc::v5::mqttbytes::v5::{Disconnect, Packet, PubAck, Publish};
@@ -97,12 +103,24 @@ impl Session {
             }
             // On a session of its own nothing live comes twice: the broker numbers anew, its history is gone.
             self.outlet.tell(Event::Gap(Gap { place: Some(place.clone()), messages: None, signals: 0 }));
+            self.places.set_floor(&place, 0);
+        }
+        let mut name = None;
+        if let Event::Message(message) = &event {
+            if self.places.has_heard(message) {
+                self.places.set_floor(&place, seq);
+                return Pushed::Out;
+            }
+            name = places::name(message);
         }
         let closed = self.heed(&event);
         let pushed = self.outlet.push(event, publish.pkid);
         match pushed {
             Pushed::Dropped => self.fell_behind(place),
-            _ => self.places.set_floor(&place, seq),
+            _ => {
+                self.places.set_floor(&place, seq);
+                self.places.remember(&place, name);
+            }
         }
         if let Some(refused) = closed {
             self.outlet.tell(refused);

@@ -552,3 +552,26 @@ fn the_code_may_be_the_reason_string() {
     assert_eq!(refusal.code, "room.muted");
     assert_ne!(refusal.reason, "room.muted", "the reason is for people");
 }
+
+#[test]
+fn a_message_that_was_told_before_a_crash_and_numbered_again_is_heard_once() {
+    let mut play = Play::ready();
+    play.join_room();
+    play.hear("room/r/msg/ann", "lost", &[("seq", "3"), ("id", "x")], false);
+    play.cut();
+    play.link(false);
+    for packet in play.sent() {
+        if let Packet::Subscribe(subscribe) = packet {
+            play.grant(&subscribe);
+        }
+    }
+    play.hear("room/r/msg/ann", "lost", &[("seq", "1000"), ("id", "x")], false);
+    play.hear("room/r/msg/bob", "another's", &[("seq", "1001"), ("id", "x")], false);
+    assert_eq!(play.texts(), ["lost", "another's"]);
+    // Who asks for the past again gets it again.
+    let _again = play.join(room(), Join::new(Replay::Since(0)));
+    let subscribe = play.subscription();
+    play.grant(&subscribe);
+    play.hear("room/r/msg/ann", "lost", &[("seq", "1000"), ("id", "x")], true);
+    assert_eq!(play.texts(), ["lost"]);
+}
