@@ -216,3 +216,30 @@ fn refusals_of_requests_carry_the_brokers_code() {
         }
     });
 }
+
+#[test]
+fn a_broker_that_is_killed_again_and_again_loses_and_doubles_nothing() {
+    let mut broker = Broker::start();
+    run(async {
+        let relay = Relay::before(&broker).await;
+        let (bob, mut heard) = connect_with(options(relay.address(), "bob")).await;
+        bob.join(&home(), Replay::Live).await.unwrap();
+        let (ann, _) = connect_with(options(relay.address(), "ann")).await;
+        let said = tokio::spawn(async move {
+            for number in 0..400 {
+                ann.say(&home(), number.to_string(), None).await.unwrap();
+            }
+        });
+        let mut all = Vec::new();
+        for _ in 0..4 {
+            all.extend(texts(&mut heard, 60).await);
+            broker.kill();
+            broker.restart();
+            relay.follow(&broker);
+        }
+        all.extend(texts(&mut heard, 160).await);
+        let expected: Vec<String> = (0..400).map(|number| number.to_string()).collect();
+        assert_eq!(all, expected);
+        said.await.unwrap();
+    });
+}

@@ -6,8 +6,9 @@ use crate::{
 };
 use katydid_sdk::{Address, Event, Events, Options, Replay};
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -23,6 +24,7 @@ pub(crate) struct Relay {
     address: Address,
     generation: watch::Sender<u64>,
     is_open: Arc<AtomicBool>,
+    target: Arc<Mutex<SocketAddr>>,
 }
 
 impl Relay {
@@ -31,7 +33,8 @@ impl Relay {
         let port = listener.local_addr().expect("an address").port();
         let (generation, changes) = watch::channel(0);
         let is_open = Arc::new(AtomicBool::new(true));
-        let (target, opens) = (broker.address(), is_open.clone());
+        let target = Arc::new(Mutex::new(broker.address()));
+        let (current, opens) = (target.clone(), is_open.clone());
         tokio::spawn(async move {
             while let Ok((mut from, _)) = listener.accept().await {
                 if !opens.load(Ordering::Relaxed) {
@@ -39,6 +42,7 @@ impl Relay {
                 }
                 let mut cut = changes.clone();
                 cut.mark_unchanged();
+                let target = *current.lock().expect("nobody panics with it");
                 tokio::spawn(async move {
                     let Ok(mut to) = TcpStream::connect(target).await else { return };
                     tokio::select! {
@@ -48,7 +52,12 @@ impl Relay {
                 });
             }
         });
-        Self { address: Address::Tcp { host: "127.0.0.1".into(), port }, generation, is_open }
+        Self { address: Address::Tcp { host: "127.0.0.1".into(), port }, generation, is_open, target }
+    }
+
+    /// The broker was started again, at another port.
+    pub(crate) fn follow(&self, broker: &Broker) {
+        *self.target.lock().expect("nobody panics with it") = broker.address();
     }
 
     /// Where it listens.
