@@ -10,6 +10,7 @@ mod harness;
 #[allow(dead_code, reason = "a part of it is used here")]
 mod certificates;
 
+mod ask;
 mod reconnect;
 mod slow;
 mod talk;

@@ -6,8 +6,9 @@ use crate::{
 };
 use katydid_sdk::{Address, Event, Events, Options, Replay};
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,19 +20,21 @@ use tokio::{
 };
 
 /// A relay before the broker whose connections a test can cut.
-struct Relay {
+pub(crate) struct Relay {
     address: Address,
     generation: watch::Sender<u64>,
     is_open: Arc<AtomicBool>,
+    target: Arc<Mutex<SocketAddr>>,
 }
 
 impl Relay {
-    async fn before(broker: &Broker) -> Self {
+    pub(crate) async fn before(broker: &Broker) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (generation, changes) = watch::channel(0);
         let is_open = Arc::new(AtomicBool::new(true));
-        let (target, opens) = (broker.address(), is_open.clone());
+        let target = Arc::new(Mutex::new(broker.address()));
+        let (current, opens) = (target.clone(), is_open.clone());
         tokio::spawn(async move {
             while let Ok((mut from, _)) = listener.accept().await {
                 if !opens.load(Ordering::Relaxed) {
@@ -39,6 +42,7 @@ impl Relay {
                 }
                 let mut cut = changes.clone();
                 cut.mark_unchanged();
+                let target = *current.lock().expect("nobody panics with it");
                 tokio::spawn(async move {
                     let Ok(mut to) = TcpStream::connect(target).await else { return };
                     tokio::select! {
@@ -48,11 +52,21 @@ impl Relay {
                 });
             }
         });
-        Self { address: Address::Tcp { host: "127.0.0.1".into(), port }, generation, is_open }
+        Self { address: Address::Tcp { host: "127.0.0.1".into(), port }, generation, is_open, target }
+    }
+
+    /// The broker was started again, at another port.
+    pub(crate) fn follow(&self, broker: &Broker) {
+        *self.target.lock().expect("nobody panics with it") = broker.address();
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Address {
+        self.address.clone()
     }
 
     /// Cuts every connection that stands.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.generation.send_modify(|number| *number += 1);
     }
 
@@ -61,7 +75,7 @@ impl Relay {
     }
 }
 
-fn options(address: Address, user: &str) -> Options {
+pub(crate) fn options(address: Address, user: &str) -> Options {
     Options { retry_max: Duration::from_millis(100), ..Options::new(address).user(user) }
 }
 
@@ -86,7 +100,7 @@ fn what_is_said_meanwhile_comes_once_and_in_order() {
     let broker = Broker::start();
     run(async {
         let relay = Relay::before(&broker).await;
-        let (bob, mut heard) = connect_with(options(relay.address.clone(), "bob")).await;
+        let (bob, mut heard) = connect_with(options(relay.address(), "bob")).await;
         bob.join(&home(), Replay::Live).await.unwrap();
         let (ann, _) = connect(&broker, "ann").await;
         ann.say(&home(), "0", None).await.unwrap();
@@ -113,7 +127,7 @@ fn a_room_in_which_nothing_was_heard_before_is_caught_up_without_its_past() {
     run(async {
         let (ann, _) = connect(&broker, "ann").await;
         let relay = Relay::before(&broker).await;
-        let (bob, mut heard) = connect_with(options(relay.address.clone(), "bob")).await;
+        let (bob, mut heard) = connect_with(options(relay.address(), "bob")).await;
         bob.join(&home(), Replay::Live).await.unwrap();
         relay.cut();
         disconnected(&mut heard).await;
@@ -127,7 +141,7 @@ fn a_session_that_is_kept_goes_on_without_doubles() {
     let broker = Broker::start();
     run(async {
         let relay = Relay::before(&broker).await;
-        let kept = options(relay.address.clone(), "bob").session("phone", Duration::from_secs(600));
+        let kept = options(relay.address(), "bob").session("phone", Duration::from_secs(600));
         let (bob, mut heard) = connect_with(kept).await;
         bob.join(&home(), Replay::Live).await.unwrap();
         let (ann, _) = connect(&broker, "ann").await;
@@ -154,7 +168,7 @@ fn what_is_said_without_a_connection_is_said_when_it_is_back() {
     run(async {
         let (bob, mut heard) = connect_with(options(address(&broker), "bob")).await;
         let relay = Relay::before(&broker).await;
-        let (ann, mut told) = connect_with(options(relay.address.clone(), "ann")).await;
+        let (ann, mut told) = connect_with(options(relay.address(), "ann")).await;
         bob.join(&home(), Replay::Live).await.unwrap();
         relay.set_open(false);
         relay.cut();
