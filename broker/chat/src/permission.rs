@@ -164,6 +164,8 @@ pub fn permits(
                 Ok(())
             }
         }
+        // A pair has no moderators: each of the two may.
+        Deed::Pin if rules.is_pair && is_in => Ok(()),
         Deed::Delete { own: false } | Deed::Pin | Deed::Describe => at_least(role, Role::Moderator),
         // Whoever is in a group may bring somebody along; a room that is open needs no invitation.
         Deed::Invite if is_in => Ok(()),
@@ -182,3 +184,6 @@ pub fn permits(
 fn at_least(role: Option<Role>, least: Role) -> Result<(), Code> {
     if role >= Some(least) { Ok(()) } else { Err(Code::NotModerator) }
 }
+
+#[cfg(test)]
+mod tests;

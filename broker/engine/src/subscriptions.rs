@@ -49,6 +49,22 @@ impl Subscriptions {
         self.asked.insert(filter.into());
     }
 
+    /// A new filter is refused.
+    pub(crate) fn give_up(&mut self, filter: &str) {
+        self.asked.remove(filter);
+    }
+
+    /// Whether a filter means nothing until it is asked for anew.
+    pub(crate) fn is_dormant(&self, filter: &str) -> bool {
+        self.place(filter).is_ok_and(|at| self.kept[at].is_dormant)
+    }
+
+    /// Lets every filter that `names` picks sleep; `true` when one was awake.
+    pub(crate) fn lay_down(&mut self, names: impl Fn(&str) -> bool) -> bool {
+        let picked = self.kept.iter_mut().filter(|known| !known.is_dormant && names(&known.filter));
+        picked.map(|known| known.is_dormant = true).count() > 0
+    }
+
     /// Adds a subscription, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
     pub(crate) fn put(&mut self, subscription: Subscription) -> bool {
         self.asked.remove(&subscription.filter);
@@ -92,7 +108,7 @@ mod tests {
             retain_as_published: false,
             retain_handling: RetainHandling::Send,
         };
-        Subscription { filter: filter.into(), options, id }
+        Subscription { filter: filter.into(), options, id, is_dormant: false }
     }
 
     #[test]

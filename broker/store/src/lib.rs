@@ -63,6 +63,17 @@ pub enum Op {
         /// The log.
         log: LogId,
     },
+    /// Replaces the content of an entry that is kept; its number and its time stay. Nothing happens where no such entry
+    /// is kept. When the commit returns, what was there before is in nothing that the store reads: see [`SledStore`]
+    /// for what a disk may still hold of it.
+    Amend {
+        /// The log.
+        log: LogId,
+        /// Number of the entry.
+        seq: Seq,
+        /// Its content from now on.
+        bytes: Bytes,
+    },
     /// Writes a record.
     Put {
         /// Namespace of the key.

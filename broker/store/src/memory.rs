@@ -71,7 +71,7 @@ impl Maps {
                 Op::DropLog { log } => {
                     next_of.insert(*log, 0);
                 }
-                Op::Trim { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+                Op::Trim { .. } | Op::Amend { .. } | Op::Put { .. } | Op::Delete { .. } => {}
             }
         }
         Ok(())
@@ -95,6 +95,13 @@ impl Maps {
             }
             Op::DropLog { log } => {
                 self.logs.remove(&log);
+            }
+            Op::Amend { log, seq, bytes } => {
+                let Some(log) = self.logs.get_mut(&log) else { return };
+                let Ok(index) = log.entries.binary_search_by_key(&seq, |entry| entry.seq) else { return };
+                let content = &mut log.entries[index].bytes;
+                log.bytes = log.bytes - content.len() as u64 + bytes.len() as u64;
+                *content = bytes;
             }
             Op::Put { space, key, value } => {
                 self.records.insert((space, key), value);

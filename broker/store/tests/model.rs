@@ -17,6 +17,7 @@ enum Step {
     Append { log: LogId, skip: u64, later_ms: u64, length: usize },
     Trim { log: LogId, back: u64 },
     DropLog { log: LogId },
+    Amend { log: LogId, back: u64, length: usize },
     Put { space: u8, key: u8, length: usize },
     Delete { space: u8, key: u8 },
 }
@@ -28,7 +29,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => append.prop_map(|(log, skip, later_ms, length)| Step::Append { log, skip, later_ms, length }),
         4 => (log.clone(), 0_u64..40).prop_map(|(log, back)| Step::Trim { log, back }),
-        1 => log.prop_map(|log| Step::DropLog { log }),
+        1 => log.clone().prop_map(|log| Step::DropLog { log }),
+        8 => (log, prop_oneof![0_u64..10, 0_u64..400], length.clone())
+            .prop_map(|(log, back, length)| Step::Amend { log, back, length }),
         6 => (0_u8..3, 0_u8..12, length).prop_map(|(space, key, length)| Step::Put { space, key, length }),
         2 => (0_u8..3, 0_u8..12).prop_map(|(space, key)| Step::Delete { space, key }),
     ]
@@ -78,6 +81,10 @@ impl Writer {
             Step::DropLog { log } => {
                 self.next[log as usize] /= 2;
                 Op::DropLog { log }
+            }
+            Step::Amend { log, back, length } => {
+                let seq = self.next[log as usize].saturating_sub(back);
+                Op::Amend { log, seq, bytes: content(length, self.written) }
             }
             Step::Put { space, key: number, length } => {
                 Op::Put { space: Space(space), key: key(number), value: content(length, self.written) }

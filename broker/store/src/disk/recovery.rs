@@ -10,13 +10,14 @@ use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::barrier::Barrier;
 use super::checkpoint::{Trees, load_heads};
 use super::history::History;
-use super::journal::{CommitNo, Journal};
+use super::journal::codec::Written;
+use super::journal::{Amended, CommitNo, Found, Journal};
 use super::records::Records;
 use super::sizes::Sizes;
 use super::state::State;
@@ -73,6 +74,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         options,
         scratch: Scratch::new(barrier),
         ops: Vec::new(),
+        marks: Vec::new(),
         next_of: Default::default(),
     };
     let store = SledStore {
@@ -83,23 +85,36 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         is_failed: AtomicBool::new(false),
         _lock: lock,
     };
-    for (commit, ops) in commits {
-        store.replay(commit, ops)?;
-    }
+    store.recover(commits)?;
     Ok(store)
 }
 
 impl SledStore {
-    /// Applies a commit that was found in the journal. A checkpoint that the crash interrupted may have written chunks
-    /// of the logs in it, behind what their heads say.
-    fn replay(&self, commit: CommitNo, ops: Vec<Op>) -> Result<(), StoreError> {
-        for op in &ops {
-            if let Op::Append { log, .. } | Op::Trim { log, .. } | Op::DropLog { log } = op {
+    /// Applies the commits that were found in the journal, and does the erasing that a crash may have cut short.
+    fn recover(&self, commits: Vec<Found>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut amended = Amended::new();
+        for (commit, written) in commits {
+            amended.extend(written.amended().map(|entry| (entry, commit)));
+            self.replay(commit, written, &mut writer.scratch)?;
+        }
+        if amended.is_empty() { Ok(()) } else { self.erase(&mut writer, &amended) }
+    }
+
+    /// A checkpoint that a crash interrupted may have written chunks of the commit's logs, behind what their heads say.
+    fn replay(&self, commit: CommitNo, written: Written, scratch: &mut Scratch) -> Result<(), StoreError> {
+        for op in &written.ops {
+            if let Op::Append { log, .. }
+            | Op::Trim { log, .. }
+            | Op::DropLog { log }
+            | Op::Amend { log, .. } = op
+            {
                 super::exclusive(&self.state).expect_leftovers(*log);
             }
         }
-        let cuts = self.cuts(&ops)?;
-        self.apply(commit, ops, cuts)
+        self.amend_history(commit, &written.ops, scratch)?;
+        let cuts = self.cuts(&written)?;
+        self.apply(commit, written.ops, cuts)
     }
 }
 

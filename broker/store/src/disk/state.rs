@@ -9,7 +9,7 @@
 //!            Append                 DropLog                    checkpoint
 //!  unknown ---------> alive ----------------------> dropped --------------> unknown
 //!                       ^  |   (never on disk: unknown)  |
-//!                       |  +-- Append, Trim              | Append
+//!                       |  +-- Append, Trim, Amend       | Append
 //!                       +--------------------------------+
 //! ```
 
@@ -60,7 +60,7 @@ pub(super) struct LogState {
     /// Whether something of it is on disk outside the journal.
     pub(super) is_on_disk: bool,
     pub(super) is_dirty: bool,
-    /// Changes when entries vanish from the history, so that a reader notices.
+    /// Changes when entries vanish from the history or change there, so that a reader notices.
     pub(super) generation: u64,
 }
 
@@ -114,6 +114,25 @@ impl LogState {
             first.unwrap_or((self.stats.next, self.stats.last_time_ms));
     }
 
+    /// Replaces the content of an entry; `old_bytes` is how long it was, where the entry is in the history, which has the
+    /// new content already.
+    fn amend(&mut self, seq: Seq, bytes: Bytes, old_bytes: u64) {
+        if seq < self.stats.first {
+            return;
+        }
+        let new_bytes = bytes.len() as u64;
+        if seq < self.stored {
+            self.stats.bytes = (self.stats.bytes + new_bytes).saturating_sub(old_bytes);
+            self.generation += 1;
+        } else if let Ok(index) = self.tail.binary_search_by_key(&seq, |entry| entry.seq) {
+            let content = &mut self.tail[index].bytes;
+            let old_bytes = content.len() as u64;
+            self.stats.bytes = self.stats.bytes - old_bytes + new_bytes;
+            self.tail_bytes = self.tail_bytes - old_bytes + new_bytes;
+            *content = bytes;
+        }
+    }
+
     fn drop_entries(&mut self) {
         let generation = self.generation + 1;
         let (is_on_disk, is_dirty) = (self.is_on_disk, self.is_dirty);
@@ -145,7 +164,7 @@ impl State {
         self.logs.values().map(|log| log.stats.bytes + 8 * log.stats.entries + 128).sum()
     }
 
-    /// Applies one operation of commit `commit`; `cut` is for a trim that reaches into the history.
+    /// Applies one operation of commit `commit`; `cut` is what a trim or an amendment takes from the history.
     pub(super) fn apply(&mut self, commit: CommitNo, op: Op, cut: Option<Cut>) -> Result<(), StoreError> {
         let log = match op {
             Op::Append { log, entry } => {
@@ -177,6 +196,15 @@ impl State {
                     self.logs.remove(&log);
                     return Ok(());
                 }
+                log
+            }
+            Op::Amend { log, seq, bytes } => {
+                let Some(state) =
+                    self.logs.get_mut(&log).filter(|state| state.is_alive && commit > state.as_of)
+                else {
+                    return Ok(());
+                };
+                state.amend(seq, bytes, cut.map_or(0, |cut| cut.bytes));
                 log
             }
             Op::Put { space, key, value } => {
