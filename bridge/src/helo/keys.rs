@@ -36,7 +36,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Whether a client can decode a word; one that can't kills its listener.
 pub(super) fn is_base64(word: &str) -> bool {
-    (!word.ends_with('=') || word.len() % 4 == 0) && BASE64.decode(word).is_ok()
+    (!word.ends_with('=') || word.len().is_multiple_of(4)) && BASE64.decode(word).is_ok()
 }
 
 /// The bridge's key pair, made when it is first needed and forgotten with the process.
@@ -94,7 +94,7 @@ pub(super) fn seal_for(public: &str, text: &str) -> Option<String> {
 
 /// What two ends share until one of them asks for a new one.
 #[derive(Clone)]
-pub(super) struct SessionKey(Aes128);
+pub(super) struct SessionKey(Box<Aes128>);
 
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +108,7 @@ impl SessionKey {
         let hash = Sha1::digest(text);
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
-        Self(Aes128::new(&key.into()))
+        Self(Box::new(Aes128::new(&key.into())))
     }
 
     pub(super) fn encrypt(&self, text: &[u8]) -> String {
@@ -126,7 +126,7 @@ impl SessionKey {
     /// What was encrypted, if it was with this key.
     pub(super) fn decrypt(&self, text: &str) -> Option<Vec<u8>> {
         let mut bytes = BASE64.decode(text).ok()?;
-        if bytes.len() % 16 != 0 {
+        if !bytes.len().is_multiple_of(16) {
             return None;
         }
         for chunk in bytes.chunks_exact_mut(16) {

@@ -225,7 +225,7 @@ impl Server {
             Event::Gone => {
                 write(out, link, "-SOFT_ERR the server is away; what you say is sent when it is back");
             }
-            Event::Back => write(out, link, "+SUCCESS the server is back"),
+            Event::Back { .. } => write(out, link, "+SUCCESS the server is back"),
             Event::Ended { reason } => {
                 let line = format!("-ERR you are signed out: {}", crate::flow::line(&reason));
                 self.end(link, &line, out);

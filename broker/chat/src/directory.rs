@@ -12,6 +12,7 @@ mod boundary;
 mod chance;
 mod clock;
 mod contacts;
+mod expiry;
 mod look_up;
 mod members;
 mod moderation;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Flush,
+    End(SessionId),
     Name(Uid),
     Post(Pid, u64),
     Place(Pid),
@@ -80,6 +82,8 @@ pub struct Directory {
     attempts: Attempts,
     numbers: NumbersRecord,
     counters: Counter,
+    /// Of all posts.
+    board_bytes: usize,
     /// By steady time.
     due: BTreeSet<(u64, Due)>,
     flush: Option<u64>,
@@ -111,6 +115,7 @@ impl Directory {
             attempts: Attempts::default(),
             numbers: NumbersRecord { v: records::VERSION, ..NumbersRecord::default() },
             counters: Counter::default(),
+            board_bytes: 0,
             due: BTreeSet::new(),
             flush: None,
             dirty_users: BTreeSet::new(),
@@ -180,8 +185,11 @@ impl Directory {
         self.rules = rules;
     }
 
-    /// When [`Command::Tick`] is due, in milliseconds since the Unix epoch.
+    /// When [`Command::Tick`] is due, in milliseconds since the Unix epoch; at once for a directory that was told nothing yet.
     pub fn next_deadline(&self) -> Option<u64> {
+        if !self.has_started {
+            return Some(0);
+        }
         self.due.first().map(|&(at, _)| self.clock.wall_at(at))
     }
 
@@ -193,6 +201,7 @@ impl Directory {
             self.due.pop_first();
             match due {
                 Due::Flush => self.flush(),
+                Due::End(session) => self.out.push(Effect::End { session }),
                 Due::Name(uid) => self.name_is_due(uid),
                 Due::Post(pid, number) => self.post_is_due(pid, number),
                 Due::Place(pid) => self.place_is_due(pid),

@@ -131,7 +131,8 @@ pub fn permits(
     if !is_in && !standing.is_invited && (rules.visibility == Visibility::Secret || rules.is_pair) {
         let enters = matches!(deed, Deed::Enter { with_password: true }) && !rules.is_pair;
         if !enters {
-            return Err(Code::not_found(rules.is_group));
+            let missing = if rules.is_pair { Code::UserNotFound } else { Code::not_found(rules.is_group) };
+            return Err(missing);
         }
     }
     if deed == Deed::Find {

@@ -2,7 +2,6 @@
 
 use crate::{
     Engine,
-    desk::{Asked, Secret, Shown},
     io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
     link::{OwnAliases, Pause, Phase},
@@ -14,14 +13,13 @@ use crate::{
     timers::Timer,
     will::Will,
 };
-use katydid_chat::{code::Code, permission::UserKind};
 use katydid_mqtt::{
     encode,
     packet::{ConnAck, ConnAckProperties, Connect, Version},
     reason::ReasonCode,
     session::{Inbound, Outbound},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 /// No CONNACK is longer, but for the client identifier in it.
 const CONNACK_BYTES: usize = 64;
@@ -29,12 +27,7 @@ const CONNACK_BYTES: usize = 64;
 /// What a CONNECT asked for, while it waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    pub(crate) account: Option<Arc<str>>,
-    pub(crate) kind: UserKind,
-    /// Until the directory has said what to check it against.
-    pub(crate) password: Option<Secret>,
-    /// The hash came from the directory, which is told how the check ended.
-    pub(crate) is_checked_for_directory: bool,
+    account: Option<Arc<str>>,
     client_id: Arc<str>,
     is_assigned: bool,
     clean_start: bool,
@@ -75,9 +68,6 @@ impl Engine {
         };
         let request = Request {
             account: account.clone(),
-            kind: UserKind::Guest,
-            password: None,
-            is_checked_for_directory: false,
             client_id,
             is_assigned,
             clean_start: connect.clean_start,
@@ -86,10 +76,6 @@ impl Engine {
             receive_maximum: connect.properties.receive_maximum.unwrap_or(u16::MAX),
             will,
         };
-        if let (Some(name), true) = (&account, self.settings.rooms.enabled) {
-            let name = name.clone();
-            return self.enter_with_name(conn, connect, request, name, is_certified);
-        }
         let hash = account.as_deref().and_then(|name| self.settings.accounts.get(name)).cloned();
         match (hash, connect.password) {
             _ if is_certified => self.enter(conn.slot, request),
@@ -113,7 +99,9 @@ impl Engine {
 
     /// Without registered users a password means nothing and is ignored; with them it must fit somebody.
     fn allows_anonymous(&mut self, conn: ConnId, has_password: bool) -> bool {
-        self.lets_anonymous_in(conn) && (!has_password || self.settings.accounts.is_empty())
+        let listener = self.links.by_conn(conn).map_or(0, |link| link.peer.listener);
+        let allowed = self.settings.listeners.get(usize::from(listener)).is_some_and(|it| it.allow_anonymous);
+        allowed && (!has_password || self.settings.accounts.is_empty())
     }
 
     fn refusal(&mut self, connect: &Connect<'_>) -> Option<ReasonCode> {
@@ -141,7 +129,8 @@ impl Engine {
             return Some(ReasonCode::ClientIdentifierNotValid);
         }
         if self.is_going_down {
-            return Some(ReasonCode::ServerShuttingDown);
+            // 0x8B is for DISCONNECT only.
+            return Some(ReasonCode::ServerUnavailable);
         }
         None
     }
@@ -158,69 +147,23 @@ impl Engine {
 
     /// The password was checked.
     pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
-        let Some(link) = self.links.by_conn(conn) else { return };
-        let Phase::Verifying(request) = &link.phase else { return };
-        match (&request.account, verdict) {
-            (Some(name), Verdict::Good | Verdict::Bad) if request.is_checked_for_directory => {
-                let shown = if verdict == Verdict::Good { Shown::Checked } else { Shown::Failed };
-                let name = name.clone();
-                self.sign_in(conn, name, shown);
-            }
-            (_, verdict) => {
-                let Some(request) = self.take_request(conn) else { return };
-                match verdict {
-                    Verdict::Good => self.enter(conn.slot, *request),
-                    Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
-                    Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
-                }
-            }
+        let Some(request) = self.take_request(conn) else { return };
+        match verdict {
+            Verdict::Good => self.enter(conn.slot, *request),
+            Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
+            Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
         }
-    }
-
-    /// A CONNECT with a name, where names are people: the directory says whether it may have it.
-    fn enter_with_name(
-        &mut self,
-        conn: ConnId,
-        connect: &Connect<'_>,
-        mut request: Request,
-        name: Arc<str>,
-        is_certified: bool,
-    ) {
-        let shown = match connect.password {
-            _ if is_certified => Shown::Certificate,
-            Some(password) => {
-                request.password = Some(Secret(password.0.to_vec()));
-                Shown::Password(Secret(password.0.to_vec()))
-            }
-            None => {
-                let exclusive = connect.properties.user_properties.first("exclusive") == Some("1");
-                Shown::None { exclusive }
-            }
-        };
-        self.wait_for_sign_in(conn, request);
-        self.sign_in(conn, name, shown);
-    }
-
-    pub(crate) fn lets_anonymous_in(&mut self, conn: ConnId) -> bool {
-        let listener = self.links.by_conn(conn).map_or(0, |link| link.peer.listener);
-        self.settings.listeners.get(usize::from(listener)).is_some_and(|it| it.allow_anonymous)
     }
 
     /// Refuses a CONNECT, with the answer that its version has, and closes.
     pub(crate) fn refuse_connect(&mut self, slot: u32, reason: ReasonCode) {
-        self.refuse_connect_for(slot, reason, None);
-    }
-
-    /// The same, with the code that says why.
-    pub(crate) fn refuse_connect_for(&mut self, slot: u32, reason: ReasonCode, code: Option<Code>) {
         let Some(link) = self.links.by_slot(slot) else { return };
         let version = link.version;
         self.links.counters.connects_refused += 1;
         let has_answer = version == Version::V5 || reason.connack_return_code().is_some();
         if has_answer {
-            let reason_string = code.filter(|_| version == Version::V5).map(Code::as_str);
-            let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
-            let connack = ConnAck { session_present: false, reason, properties };
+            let connack =
+                ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
             self.links.send(slot, |out| {
                 let _ = encode::connack(out, version, &connack);
             });
@@ -229,7 +172,7 @@ impl Engine {
     }
 
     /// Lets a client in: takes over or makes its session, answers, and sends what waits.
-    pub(crate) fn enter(&mut self, slot: u32, request: Request) {
+    fn enter(&mut self, slot: u32, request: Request) {
         let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
         if !self.takes_connack(slot, &request, expiry_secs) {
             self.links.counters.connects_refused += 1;
@@ -240,7 +183,6 @@ impl Engine {
         let mut waits = self.outrun(&key);
         let mut known = self.sessions.find(&key);
         if let Some(index) = known {
-            let was_on_disk = self.sessions.peek(index).is_some_and(|session| session.is_on_disk);
             self.take_over(index);
             // A clean session of 3.1.1 and one of expiry 0 end with their connection.
             known = self.sessions.find(&key);
@@ -248,11 +190,9 @@ impl Engine {
                 self.end_session(index);
                 known = None;
             }
-            waits |= match known {
-                Some(index) => self.cancel_will(index),
-                None => was_on_disk,
-            };
+            waits |= known.is_some_and(|index| self.cancel_will(index));
         }
+        waits |= self.ended.contains_key(&key);
         if waits && self.wait_to_enter(slot, &request, &key) {
             return;
         }
@@ -268,7 +208,6 @@ impl Engine {
         let now = self.now;
         let Some(session) = self.sessions.by_index(index) else { return };
         session.link = Some(slot);
-        session.kind = request.kind;
         session.expiry_secs = expiry_secs;
         session.outbound.set_window(window);
         session.outbound.resume();
@@ -290,10 +229,10 @@ impl Engine {
                 will
             });
         }
-        self.tell_connected(index, slot);
         self.save_session(index);
         self.send_connack(slot, &request, session_present, expiry_secs);
         if session_present {
+            self.tell_groups(index);
             self.wait_to_resume(index, slot);
             self.wake_places(index);
             self.sessions.mark_ready(index);
@@ -334,7 +273,7 @@ impl Engine {
     }
 
     /// The CONNECT that a connection waits with; it is read again.
-    pub(crate) fn take_request(&mut self, conn: ConnId) -> Option<Box<Request>> {
+    fn take_request(&mut self, conn: ConnId) -> Option<Box<Request>> {
         let link = self.links.by_conn(conn)?;
         let phase = std::mem::replace(&mut link.phase, Phase::Greeting);
         let Phase::Verifying(request) = phase else {
@@ -360,10 +299,6 @@ impl Engine {
             id,
             account: request.account.clone(),
             client_id: request.client_id.clone(),
-            name: None,
-            kind: request.kind,
-            ignored: None,
-            stood: HashMap::default(),
             link: None,
             expiry_secs: 0,
             ends_at_ms: 0,
@@ -372,7 +307,7 @@ impl Engine {
             arriving: Vec::new(),
             subscriptions: Subscriptions::default(),
             queue: None,
-            seats: Vec::new(),
+            rooms: Vec::new(),
             will: None,
             stamp: 0,
             merged: 0,
@@ -470,17 +405,16 @@ impl Engine {
         self.fire_will(index);
         self.drop_subscriptions(index);
         let Some(session) = self.sessions.remove(index) else { return };
-        if session.name.is_some() {
-            self.ask(Asked::Ended { session: session.id });
-        }
         if session.ends_at_ms != 0 {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
         }
         self.links.counters.sessions_now -= 1;
-        if session.is_on_disk {
+        if session.is_on_disk && self.journal.is_on() {
             for op in persist::forget_session(&session) {
                 self.journal.push(op);
             }
+            let key = Key { account: session.account.clone(), client_id: session.client_id.clone() };
+            self.ended.insert(key, self.journal.pending_number());
         }
     }
 
@@ -511,11 +445,13 @@ impl Engine {
         }
         session.link = None;
         let expiry_secs = session.expiry_secs;
-        self.tell_disconnected(index);
         if let (Some(will), true) = (will, publish_will) {
             self.schedule_will(index, *will);
         }
         self.rest_places(index);
+        if expiry_secs > 0 {
+            self.tell_groups(index);
+        }
         match expiry_secs {
             0 => self.end_session(index),
             u32::MAX => self.save_positions(index),

@@ -19,7 +19,6 @@ mod acks;
 pub mod counters;
 mod crossing;
 mod deliver;
-mod desk;
 pub mod filter_map;
 mod handshake;
 pub mod io;
@@ -31,7 +30,6 @@ mod mutant;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 pub mod persist;
-mod place;
 mod plain;
 mod publish;
 mod queue;
@@ -39,6 +37,7 @@ mod receive;
 mod restore;
 mod retained;
 pub mod ring;
+mod room;
 mod route;
 mod session;
 pub mod settings;
@@ -88,6 +87,8 @@ pub struct Engine {
     sessions: session::Sessions,
     /// Connections whose CONNECT waits for the disk.
     entering_keys: HashMap<session::Key, ConnId, FixedState>,
+    /// Stored sessions that ended, and the commit that takes each off the disk, until it has.
+    ended: HashMap<session::Key, u64, FixedState>,
     timers: timers::Timers,
     journal: journal::Journal,
     outputs: VecDeque<Output>,
@@ -106,25 +107,16 @@ pub struct Engine {
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
-    homes: HashMap<Arc<str>, Box<place::home::Home>, FixedState>,
+    homes: HashMap<Arc<str>, Box<room::home::Home>, FixedState>,
     dirty_homes: Vec<Arc<str>>,
     leases: VecDeque<(Arc<str>, u64)>,
-    fetches: Slab<place::home::Fetch>,
-    views: Slab<place::view::View>,
+    fetches: Slab<room::home::Fetch>,
+    views: Slab<room::view::View>,
     view_names: HashMap<Arc<str>, u32, FixedState>,
     dirty_views: Vec<u32>,
-    entering: Slab<place::Entering>,
-    entering_all: Slab<place::EnteringAll>,
-    /// The directory, where this is its shard.
-    desk: Option<Box<desk::Desk>>,
-    /// The record for which it could not be made.
-    damaged: Option<Vec<u8>>,
-    /// What is asked of it, and has not been looked at.
-    asks: desk::Asks,
-    /// The second in which refusals were told last, and how many.
-    notices: (u64, u32),
+    entering: Slab<room::Entering>,
     /// Pages that were asked for.
-    reads: Slab<place::Reading>,
+    reads: Slab<room::Reading>,
 }
 
 /// A driver makes all engines on one thread and moves each to its own.
@@ -158,6 +150,7 @@ impl Engine {
             links: link::Links::new(),
             sessions: session::Sessions::default(),
             entering_keys: HashMap::default(),
+            ended: HashMap::default(),
             timers: timers::Timers::default(),
             outputs: VecDeque::new(),
             warnings: Vec::new(),
@@ -178,18 +171,9 @@ impl Engine {
             view_names: HashMap::default(),
             dirty_views: Vec::new(),
             entering: Slab::new(),
-            entering_all: Slab::new(),
-            desk: None,
-            damaged: None,
-            asks: desk::Asks::new(),
-            notices: (0, 0),
             reads: Slab::new(),
         };
-        if shard.0 == 0 && engine.settings.rooms.enabled {
-            engine.open_desk(restored, entropy);
-        }
         engine.restore(restored);
-        engine.serve();
         engine.timers.set(now.mono_ms + tick::IDLE_ROOMS_MS, timers::Timer::IdleRooms);
         engine
     }
@@ -200,7 +184,6 @@ impl Engine {
         self.now = now;
         let used = self.take_packets(conn, bytes);
         self.links.counters.bytes_received += used as u64;
-        self.serve();
         used
     }
 
@@ -208,7 +191,6 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         self.take_input(input);
-        self.serve();
     }
 
     /// Ends a tick: moves room entries and queued messages into the rings of connections that can take them.
@@ -242,17 +224,19 @@ impl Engine {
         self.write_ring(conn, write)
     }
 
-    /// What was counted so far.
+    /// What was counted so far, and what waits now: this looks at every session, so it is not for each tick.
     pub fn counters(&self) -> Counters {
-        self.links.counters
+        let mut counters = self.links.counters;
+        for queue in self.sessions.queues() {
+            counters.queued_now += queue.len() as u64;
+            counters.queued_bytes_now += queue.bytes() as u64;
+        }
+        counters
     }
 
     /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.
     pub fn next_deadline(&self) -> Option<u64> {
-        if self.sessions.has_ready() {
-            return Some(0);
-        }
-        [self.timers.next(), self.desk_deadline()].into_iter().flatten().min()
+        if self.sessions.has_ready() { Some(0) } else { self.timers.next() }
     }
 
     /// The next number of a generator that a simulation can replay (splitmix64).
@@ -270,29 +254,23 @@ impl Engine {
 /// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
 /// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
 /// identifiers that they make.
-///
-/// # Errors
-/// A record of the directory that does not parse: its key. Nothing starts on half of what there was.
 pub fn start(
     settings: &Arc<Settings>,
     shards: usize,
     entropy: u64,
     now: Now,
     restored: &Restored,
-) -> Result<Vec<Engine>, Vec<u8>> {
+) -> Vec<Engine> {
     let engine =
         |shard: usize| Engine::new(settings.clone(), ShardId(shard as u16), shards, entropy, now, restored);
     let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
-    if let Some(key) = engines.iter_mut().find_map(|engine| engine.damaged.take()) {
-        return Err(key);
-    }
     exchange(&mut engines, now);
     // What became due while the broker was down is over before anybody connects.
     for engine in &mut engines {
         engine.handle(now, Input::Tick);
     }
     exchange(&mut engines, now);
-    Ok(engines)
+    engines
 }
 
 /// Carries messages between engines until they have nothing more to say.

@@ -19,8 +19,6 @@ pub struct Settings {
     pub conceal_refusals: bool,
     /// How rooms behave.
     pub rooms: RoomSettings,
-    /// What the operator decided about people and places.
-    pub chat: katydid_chat::directory::Rules,
     /// Whether sessions, queues, retained messages and rooms are kept in the store.
     pub persistence: bool,
 }
@@ -99,14 +97,6 @@ pub enum QueuePolicy {
     Disconnect,
 }
 
-impl Settings {
-    /// What the directory is told of these settings.
-    pub(crate) fn chat_rules(&self) -> katydid_chat::directory::Rules {
-        let accounts = self.accounts.iter().map(|(name, hash)| (&**name, &**hash));
-        self.chat.clone().with_accounts(accounts)
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -153,7 +143,6 @@ impl Default for Settings {
             access: Arc::new(AccessList::allow_all()),
             conceal_refusals: false,
             rooms: RoomSettings::default(),
-            chat: katydid_chat::directory::Rules::default(),
             persistence: true,
         }
     }

@@ -3,23 +3,19 @@
 
 use crate::{
     Engine,
-    acks::reason_of,
-    crossing::{Crossing, Start, home},
-    desk::Asked,
+    crossing::{Crossing, home},
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
-    place::{Cause, start_of},
+    persist,
     plain::{Subscriber, wants_retained},
     receive::Fault,
     retained::Page,
+    room::Cause,
     session::{Session, Subscription},
     subscriptions::Subscriptions,
 };
-use katydid_chat::{
-    code::Code,
-    topic::{self, Filter as ChatFilter, Replay, Root},
-};
+use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
 use katydid_mqtt::{
     encode,
     packet::{
@@ -39,8 +35,6 @@ pub(crate) struct Pending {
     session: (u32, u64),
     packet_id: PacketId,
     codes: Vec<u8>,
-    /// Why chat refused one of them.
-    refused: Option<Code>,
     /// Filters that have not been answered.
     remaining: u32,
     is_unsubscribe: bool,
@@ -66,7 +60,6 @@ pub(crate) struct Wanted<'a> {
     pub(crate) options: SubscribeOptions,
     pub(crate) id: u32,
     pub(crate) replay: Option<Replay>,
-    pub(crate) password: Option<&'a str>,
 }
 
 impl Engine {
@@ -92,7 +85,6 @@ impl Engine {
                 options,
                 id: packet.subscription_id.unwrap_or(0),
                 replay: replay.unwrap_or(None),
-                password: packet.user_properties.first("password"),
             };
             let outcome = match replay {
                 Ok(_) => self.subscribe(pending, index, wanted),
@@ -122,8 +114,7 @@ impl Engine {
             session.1 = subscriber.id;
         }
         let codes = Vec::new();
-        let pending =
-            Pending { conn, session, packet_id, codes, refused: None, remaining: 1, is_unsubscribe };
+        let pending = Pending { conn, session, packet_id, codes, remaining: 1, is_unsubscribe };
         self.subscribing.insert(pending) as u64
     }
 
@@ -154,75 +145,54 @@ impl Engine {
             self.links.counters.refused_topics += 1;
             return Err(ReasonCode::TopicFilterInvalid);
         }
-        if !matches!(self.classify_filter(filter.as_str(), None), ChatFilter::Plain) {
-            self.introduce(index);
-        }
-        let limits = &self.settings.limits;
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
-        let me = session.name.clone();
-        let is_asked = session.subscriptions.contains(written);
-        let is_new = !is_asked || session.subscriptions.is_dormant(written);
+        let is_new = !session.subscriptions.contains(written);
         let is_full = session.subscriptions.count() >= limits.subscriptions
-            || crowd(&session.subscriptions, &self.classify_filter(filter.as_str(), me.as_deref()))
-                >= CROWD_MAX;
-        if !is_asked && is_full {
+            || crowd(&session.subscriptions, self.classify_filter(filter.as_str())) >= CROWD_MAX;
+        if is_new && is_full {
             self.links.counters.refused_subscriptions += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
-        if let Err(reason) = self.permits_subscribe(session, filter.as_str()) {
+        if let Err(reason) =
+            self.permits_subscribe(session.account.as_deref(), &session.client_id, filter.as_str())
+        {
             self.links.counters.refused_not_authorized += 1;
             return Err(if self.settings.conceal_refusals { ReasonCode::UnspecifiedError } else { reason });
         }
-        let (filter_text, options) = (written.into(), wanted.options);
-        let subscription = Subscription { filter: filter_text, options, id: wanted.id, is_dormant: false };
+        let subscription = Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
         let replay = replay.or(wanted.replay);
-        match (self.classify_filter(filter.as_str(), me.as_deref()), parsed) {
-            (ChatFilter::Plain | ChatFilter::Users, _) if replay.is_some() => {
-                Err(ReasonCode::TopicFilterInvalid)
-            }
-            (ChatFilter::Users, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
-            (ChatFilter::Plain | ChatFilter::Users, _) => {
+        match (self.classify_filter(filter.as_str()), parsed) {
+            (ChatFilter::Plain, _) if replay.is_some() => Err(ReasonCode::TopicFilterInvalid),
+            (ChatFilter::Plain, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
-                self.note_asked(index, written, is_new);
+                self.ask(index, written, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
             (_, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
-            (ChatFilter::Place { place, .. }, _) => {
+            (ChatFilter::Room { room, .. }, _) => {
                 let replay = match (replay, wanted.options.retain_handling, is_new) {
                     (_, RetainHandling::DoNotSend, _) | (_, RetainHandling::SendIfNew, false) => None,
                     (Some(replay), ..) => Some(replay),
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
-                self.note_asked(index, written, is_new);
-                let at = self.subscribing.get(pending as usize).map_or(0, |entry| entry.codes.len());
-                let cause = Cause::Subscribe { pending, at };
-                self.enter_place(cause, index, place, subscription, (replay, wanted.password));
+                self.ask(index, written, is_new);
+                self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
                 Ok(())
             }
-            (meaning, _) => {
-                let root = root_of_all(&meaning);
+            _ => {
                 self.keep_subscription(index, subscription);
                 self.refresh_members(index);
-                let start = replay.map(|replay| start_of(replay, self.now.unix_ms));
-                let start = match (start, wanted.options.retain_handling) {
-                    (_, RetainHandling::DoNotSend) => (Some(Start::Live), false),
-                    (Some(_), RetainHandling::SendIfNew) if !is_new => (None, false),
-                    (start, _) => (start, start.is_some()),
-                };
-                match root {
-                    Some(root) => self.enter_all(Some(pending), index, root, start),
-                    None => self.filter_answered(pending),
-                }
+                self.filter_answered(pending);
                 Ok(())
             }
         }
     }
 
     /// A new filter counts from here on.
-    fn note_asked(&mut self, index: u32, filter: &str, is_new: bool) {
+    fn ask(&mut self, index: u32, filter: &str, is_new: bool) {
         if let (true, Some(session)) = (is_new, self.sessions.by_index(index)) {
             session.subscriptions.ask(filter);
         }
@@ -288,7 +258,12 @@ impl Engine {
         let (filter, group) = (watching.filter.clone(), watching.group.clone());
         let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
         if is_first {
-            self.place(index, lives, &subscription, &filter, group.as_ref());
+            let is_new = match pending {
+                _ if !lives => false,
+                Some(_) => self.keep_subscription(index, subscription.clone()),
+                None => self.restore_subscription(index, subscription.clone()),
+            };
+            self.place((index, lives, is_new), &subscription, &filter, group.as_ref());
         }
         if let (true, Some(page)) = (lives, page) {
             self.begin_walk(index, home, &subscription, page);
@@ -303,14 +278,12 @@ impl Engine {
 
     fn place(
         &mut self,
-        index: u32,
-        lives: bool,
+        (index, lives, is_new): (u32, bool, bool),
         subscription: &Subscription,
         filter: &str,
         group: Option<&Arc<str>>,
     ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
-        let is_new = lives && self.keep_subscription(index, subscription.clone());
         if lives && !is_new {
             self.regrant_walks(index, subscription);
         }
@@ -322,6 +295,7 @@ impl Engine {
             }
             (Some(group), Some(subscriber)) => {
                 self.plain.join_group(group, subscriber);
+                self.tell_present(group);
                 if !is_new {
                     // The homes counted a seat that this session has already.
                     self.unwatch(filter, Some(group));
@@ -331,8 +305,17 @@ impl Engine {
         }
     }
 
-    /// Adds a subscription to its session, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
+    /// Adds a subscription to its session, or replaces the one with its filter `[MQTT-3.8.4-3]`, in the store too; `true`
+    /// when it is new.
     pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
+        if let Some(session) = self.sessions.peek(index).filter(|session| session.is_on_disk) {
+            self.journal.push(persist::put_subscription(session.id, &subscription));
+        }
+        self.restore_subscription(index, subscription)
+    }
+
+    /// The same for one that came from the store.
+    pub(crate) fn restore_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let is_shared = subscription.filter.starts_with("$share/");
         let is_new = session.subscriptions.put(subscription);
@@ -351,6 +334,31 @@ impl Engine {
             } else {
                 self.send_to(shard, Crossing::Unwatch { filter: filter.into(), group: group.cloned() });
             }
+        }
+    }
+
+    /// Tells the homes of a shared group how many of its members are connected here, so that those get its messages.
+    fn tell_present(&mut self, group: &Arc<str>) {
+        let Ok(parsed) = Filter::parse(group) else { return };
+        let filter = parsed.topic_filter();
+        let count = self.plain.present(group, &self.sessions);
+        for shard in self.homes(filter) {
+            if shard == self.shard {
+                self.plain.set_present(filter.as_str(), group, shard, count);
+            } else {
+                let (filter, group) = (filter.as_str().into(), group.clone());
+                self.send_to(shard, Crossing::Present { filter, group, count });
+            }
+        }
+    }
+
+    /// A session has come or gone: its shared groups learn it.
+    pub(crate) fn tell_groups(&mut self, index: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let shared = session.subscriptions.within("$share/");
+        let groups: Vec<Arc<str>> = shared.map(|known| Arc::from(&*known.filter)).collect();
+        for group in groups {
+            self.tell_present(&group);
         }
     }
 
@@ -375,7 +383,6 @@ impl Engine {
         let (index, id) = entry.session;
         let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
         if lives && has_changed {
-            self.save_session(index);
             let is_kept = self.sessions.peek(index).is_some_and(Session::is_persistent);
             if is_kept && self.journal.wait(Waiter::Subscribe(pending)) {
                 return;
@@ -384,28 +391,13 @@ impl Engine {
         self.answer_subscribe(pending);
     }
 
-    /// Chat refuses a filter of a packet.
-    pub(crate) fn refuse_filter(&mut self, pending: u64, at: usize, code: Code) {
-        let conceals = self.settings.conceal_refusals;
-        let Some(entry) = self.subscribing.get_mut(pending as usize) else { return };
-        let reason = match reason_of(code) {
-            _ if conceals => ReasonCode::UnspecifiedError,
-            ReasonCode::QuotaExceeded => ReasonCode::QuotaExceeded,
-            _ => ReasonCode::NotAuthorized,
-        };
-        if let Some(code) = entry.codes.get_mut(at) {
-            *code = reason as u8;
-        }
-        entry.refused = Some(code).filter(|_| !conceals);
-    }
-
     /// Sends SUBACK or UNSUBACK, and lets deliveries go on.
     pub(crate) fn answer_subscribe(&mut self, pending: u64) {
         let Some(entry) = self.subscribing.try_remove(pending as usize) else { return };
         self.done_subscribing(entry.session);
         let Some(link) = self.links.by_conn(entry.conn) else { return };
         link.subscribing -= 1;
-        let (version, is_informed) = (link.version, link.problem_information);
+        let version = link.version;
         let phase_index = match link.phase {
             crate::link::Phase::Open(index) => Some(index),
             _ => None,
@@ -418,7 +410,7 @@ impl Engine {
         let packet = SubAck {
             packet_id,
             codes: &codes,
-            reason_string: entry.refused.filter(|_| is_informed).map(Code::as_str),
+            reason_string: None,
             user_properties: UserProperties::default(),
         };
         self.links.send(slot, |out| {
@@ -459,9 +451,6 @@ impl Engine {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
-        if !subscription.is_dormant {
-            self.tell_left(index, &subscription.filter);
-        }
         true
     }
 
@@ -471,29 +460,19 @@ impl Engine {
         for subscription in session.subscriptions.take() {
             self.withdraw(index, &subscription);
         }
-        self.leave_places(index);
-    }
-
-    /// Where no other subscription of the session names the place that a filter named, its user has left it there.
-    fn tell_left(&mut self, index: u32, filter: &str) {
-        let Some(session) = self.sessions.peek(index) else { return };
-        let me = session.name.as_deref();
-        let ChatFilter::Place { place, .. } = self.classify_filter(filter, me) else { return };
-        let stays = session.subscriptions.within(&format!("{place}/")).any(|known| !known.is_dormant);
-        if !stays {
-            let (session, place) = (session.id, place.into());
-            self.ask(Asked::Left { session, place });
-        }
+        self.leave_rooms(index);
     }
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
-        let me = self.sessions.peek(index).and_then(|session| session.name.clone());
+        if let Some(session) = self.sessions.peek(index).filter(|session| session.is_on_disk) {
+            self.journal.push(persist::delete_subscription(session.id, &subscription.filter));
+        }
         self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
-        match (self.classify_filter(filter, me.as_deref()), parsed) {
-            (ChatFilter::Plain | ChatFilter::Users, Filter::Own(_)) => {
+        match (self.classify_filter(filter), parsed) {
+            (ChatFilter::Plain, Filter::Own(_)) => {
                 if self.plain.remove(filter, index) {
                     self.unwatch(filter, None);
                 }
@@ -502,33 +481,24 @@ impl Engine {
                 self.links.counters.shared_subscriptions_now -= 1;
                 self.plain.leave_group(&subscription.filter, index);
                 let group = Arc::from(&*subscription.filter);
+                self.tell_present(&group);
                 self.unwatch(filter, Some(&group));
             }
-            (ChatFilter::Place { place, .. }, _) => self.refresh_member(index, place),
+            (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),
             _ => self.refresh_members(index),
         }
     }
 }
 
-/// Filters of one session for one place, and for every such place, at most: each is looked at for every message.
+/// Filters of one session for one room, and for every room, at most: each is looked at for every message.
 const CROWD_MAX: usize = 64;
 
-/// How many subscriptions of a session are looked at wherever a filter is: those for its place, or for every such place.
-fn crowd(subscriptions: &Subscriptions, filter: &ChatFilter<'_>) -> usize {
+/// How many subscriptions of a session are looked at wherever a filter is: those for its room, or for every room.
+fn crowd(subscriptions: &Subscriptions, filter: ChatFilter<'_>) -> usize {
     match filter {
-        ChatFilter::Place { place, .. } => subscriptions.count_within(&format!("{place}/")),
-        ChatFilter::Every { root, .. } => subscriptions.count_within(&format!("{}/+/", root.as_str())),
-        ChatFilter::Own { .. } => subscriptions.count_within("user/"),
-        ChatFilter::Plain | ChatFilter::Users | ChatFilter::Reserved => 0,
-    }
-}
-
-/// The places that a wildcard filter reaches; none where it is for answers only.
-pub(crate) fn root_of_all(filter: &ChatFilter<'_>) -> Option<Root> {
-    match filter {
-        ChatFilter::Every { root, .. } => Some(*root),
-        ChatFilter::Own { filter } if filter.split('/').nth(2) != Some("reply") => Some(Root::Pair),
-        _ => None,
+        ChatFilter::Room { room, .. } => subscriptions.count_within(&format!("room/{room}/")),
+        ChatFilter::EveryRoom { .. } => subscriptions.count_within("room/+/"),
+        ChatFilter::Plain | ChatFilter::Reserved => 0,
     }
 }
 

@@ -49,22 +49,6 @@ impl Subscriptions {
         self.asked.insert(filter.into());
     }
 
-    /// A new filter is refused.
-    pub(crate) fn give_up(&mut self, filter: &str) {
-        self.asked.remove(filter);
-    }
-
-    /// Whether a filter means nothing until it is asked for anew.
-    pub(crate) fn is_dormant(&self, filter: &str) -> bool {
-        self.place(filter).is_ok_and(|at| self.kept[at].is_dormant)
-    }
-
-    /// Lets every filter that `names` picks sleep; `true` when one was awake.
-    pub(crate) fn lay_down(&mut self, names: impl Fn(&str) -> bool) -> bool {
-        let picked = self.kept.iter_mut().filter(|known| !known.is_dormant && names(&known.filter));
-        picked.map(|known| known.is_dormant = true).count() > 0
-    }
-
     /// Adds a subscription, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
     pub(crate) fn put(&mut self, subscription: Subscription) -> bool {
         self.asked.remove(&subscription.filter);
@@ -85,11 +69,6 @@ impl Subscriptions {
         self.place(filter).ok().map(|at| self.kept.remove(at))
     }
 
-    /// Every subscription whose answer is here.
-    pub(crate) fn kept(&self) -> &[Subscription] {
-        &self.kept
-    }
-
     /// Takes all of them out.
     pub(crate) fn take(&mut self) -> Vec<Subscription> {
         std::mem::take(self).kept
@@ -108,7 +87,7 @@ mod tests {
             retain_as_published: false,
             retain_handling: RetainHandling::Send,
         };
-        Subscription { filter: filter.into(), options, id, is_dormant: false }
+        Subscription { filter: filter.into(), options, id }
     }
 
     #[test]
@@ -135,8 +114,7 @@ mod tests {
         all.ask("room/a/#");
         all.ask("room/a/#");
         assert_eq!((all.count(), all.count_within("room/a/"), all.contains("room/a/#")), (1, 1, true));
-        assert!(all.kept().is_empty());
         assert!(all.put(to("room/a/#", 0)));
-        assert_eq!((all.count(), all.kept().len()), (1, 1));
+        assert_eq!((all.count(), all.take().len()), (1, 1));
     }
 }

@@ -3,9 +3,8 @@
 
 use crate::{
     Engine,
-    crossing::{self, By, Crossing, Reply},
+    crossing::{Crossing, Reply},
     deliver,
-    desk::Asked,
     io::{ConnId, Input, Output, ShardId, Transmit},
     journal::Waiter,
     link::{Pause, Phase},
@@ -31,31 +30,21 @@ impl Engine {
             Input::Shard { from, message } => self.on_crossing(from, message.0),
             Input::Durable { number } => self.on_durable(number),
             Input::Fetched { ticket, entries } => self.on_fetched(ticket, &entries),
-            Input::Tick => {
-                self.fire_timers();
-                self.wake_desk();
-            }
-            Input::Hashed { ticket, phc } => self.on_hashed(ticket, &phc),
-            Input::VerifiedFor { ticket, good } => self.on_verified_for(ticket, good),
-            Input::Operate { ticket, verb, body } => self.operate(ticket, &verb, &body),
-            Input::Reload(settings) => {
-                self.settings = settings;
-                self.reload_desk();
-            }
+            Input::Tick => self.fire_timers(),
+            Input::Reload(settings) => self.settings = settings,
             Input::System(values) => {
                 for (topic, payload) in values {
-                    let message = Message::from_broker(&topic, payload.as_bytes(), true);
-                    self.route(Arc::new(message), None, None, By::Broker);
+                    self.route(Arc::new(Message::from_broker(&topic, payload.as_bytes(), true)), None, None);
                 }
             }
             Input::Shutdown => self.shut_down(),
         }
     }
 
-    pub(crate) fn on_crossing(&mut self, from: ShardId, crossing: Crossing) {
+    fn on_crossing(&mut self, from: ShardId, crossing: Crossing) {
         match crossing {
-            Crossing::Publish { message, reply, mark, by } => {
-                self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark, by);
+            Crossing::Publish { message, reply, mark } => {
+                self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark);
             }
             Crossing::Published { token, outcome } => self.settle_ack(token, outcome),
             Crossing::Deliver { message, plain, groups, part, mark } => {
@@ -72,51 +61,23 @@ impl Engine {
                 self.walk_at_home(from, session, ticket, &filter, &rest);
             }
             Crossing::Retained { session, ticket, page } => self.on_retained(session, ticket, page),
-            Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
-            Crossing::Leave { place, answers } => self.leave_at_home(from, &place, answers),
-            Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
-            Crossing::Signal { place, message } => self.signal_here(&place, &message),
-            Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
-            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
-            other => self.on_chat_crossing(from, other),
-        }
-    }
-
-    /// What the directory and its answers are about.
-    fn on_chat_crossing(&mut self, from: ShardId, crossing: Crossing) {
-        match crossing {
-            Crossing::Ask(asked) => self.asks.push_back((from, *asked)),
-            Crossing::SignedIn { conn, outcome } => self.on_signed_in(conn, outcome),
-            Crossing::Enter { place, start, entrant } => self.enter_at_home(&place, start, entrant),
-            Crossing::Entered(entered) => self.on_entered(*entered),
-            Crossing::NotEntered { why, code } => self.on_not_entered(why, code),
-            Crossing::EnteredAll { ticket, places } => self.on_entered_all(ticket, Some(places)),
-            Crossing::Rules { place, rules } => self.set_place_rules(&place, rules),
-            Crossing::Ruled { place } => self.place_ruled(&place),
-            Crossing::Stands { place, user, standing } => self.set_standing(&place, user, standing),
-            // The directory tells the home, and the home the shards.
-            Crossing::Evict { place, user, ticket } => {
-                if crossing::home(&place, self.shards) == self.shard {
-                    self.evict_at_home(&place, user.as_ref(), ticket);
-                } else {
-                    self.evict_here(&place, user.as_ref(), ticket);
-                }
+            Crossing::Present { filter, group, count } => {
+                self.plain.set_present(&filter, &group, from, count);
             }
-            Crossing::Drop { place } => self.drop_place(&place),
-            Crossing::Keep { place, within, payload } => self.keep_at_home(&place, &within, &payload),
-            Crossing::History(of) => self.history_at_home(*of),
-            Crossing::HistoryPage { ticket, payload } => self.history_answered(ticket, payload),
-            Crossing::Erase { user } => self.erase_here(&user),
-            Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
-            Crossing::Dismiss { index, session, ends } => self.dismiss(index, session, ends),
-            Crossing::Answer { to, payload } => self.deliver_answer(&to, &payload),
-            Crossing::Amended { place, entry } => self.amend_here(&place, &entry),
-            _ => {}
+            Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
+            Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
+            Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
+            Crossing::Leave { room } => self.leave_at_home(from, &room),
+            Crossing::Entries { room, entries } => self.entries_here(&room, &entries),
+            Crossing::Signal { room, message } => self.signal_here(&room, &message),
+            Crossing::Read { room, from: first, ticket } => self.read_at_home(from, &room, first, ticket),
+            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
         }
     }
 
     fn on_durable(&mut self, number: u64) {
         self.journal.set_durable(number);
+        self.ended.retain(|_, commit| *commit > number);
         while let Some(waiter) = self.journal.next_ready() {
             self.finish(waiter);
         }
@@ -137,8 +98,6 @@ impl Engine {
             Waiter::Part(shard, part) => self.send_to(shard, Crossing::Delivered { part }),
             Waiter::Subscribe(pending) => self.answer_subscribe(pending),
             Waiter::Lease => self.lease_durable(),
-            Waiter::Answer(key) => self.answer_durable(key),
-            Waiter::Evicted(ticket) => self.ask(Asked::Evicted { ticket }),
             Waiter::Outbound(index, conn, packet_id) => {
                 if self.is_on(index, conn) {
                     let (_, mut delivering) = self.delivering();
@@ -235,11 +194,8 @@ impl Engine {
     }
 
     pub(crate) fn end_tick(&mut self) {
-        while !self.dirty_homes.is_empty() {
-            for place in std::mem::take(&mut self.dirty_homes) {
-                self.distribute(&place);
-            }
-            self.serve();
+        for room in std::mem::take(&mut self.dirty_homes) {
+            self.distribute(&room);
         }
         while let Some(view) = self.dirty_views.pop() {
             self.settle_view(view);
@@ -268,11 +224,11 @@ impl Engine {
         }
         if open.is_some() {
             self.walk_on(index);
-            let seats = self.sessions.peek(index).map(|session| session.seats.len()).unwrap_or(0);
-            for at in 0..seats {
-                let seat = self.sessions.peek(index).and_then(|session| session.seats.get(at).copied());
-                if let Some(seat) = seat {
-                    self.advance_member(seat.view, seat.member);
+            let places = self.sessions.peek(index).map(|session| session.rooms.len()).unwrap_or(0);
+            for at in 0..places {
+                let place = self.sessions.peek(index).and_then(|session| session.rooms.get(at).copied());
+                if let Some(place) = place {
+                    self.advance_member(place.view, place.member);
                 }
             }
         }
@@ -288,14 +244,14 @@ impl Engine {
         }
         let below = deliver::first_needed(session);
         let id = session.id;
-        let has_seats = !session.seats.is_empty();
+        let has_rooms = !session.rooms.is_empty();
         if let Some(queue) = session.queue.as_mut()
             && queue.trimmed < below
         {
             queue.trimmed = below;
             self.journal.push(persist::trim_queue(id, below));
         }
-        if has_seats {
+        if has_rooms {
             self.list_moved(index);
         }
     }
@@ -336,9 +292,15 @@ impl Engine {
                 }
                 return Transmit::Drained;
             }
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = link.ring.slices(&mut slices);
-            match write(&slices[..count]) {
+            let outcome = match link.ring.whole() {
+                Some(bytes) => write(&[IoSlice::new(bytes)]),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = link.ring.slices(&mut slices);
+                    write(&slices[..count])
+                }
+            };
+            match outcome {
                 Ok(0) => return Transmit::Failed,
                 Ok(written) => {
                     counters.bytes_sent += written as u64;

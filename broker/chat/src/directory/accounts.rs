@@ -5,7 +5,7 @@ use super::places::{Member, Root};
 use super::records::{self, TokenRecord};
 use super::requests::{Asker, Reply};
 use super::sign_in::{TOKEN_PREFIX, Token, name_code, shared};
-use super::{Directory, Effect, Pending, chance};
+use super::{Directory, Due, Effect, Pending, SessionId, chance};
 use crate::code::Code;
 use crate::event;
 use crate::name;
@@ -17,6 +17,9 @@ use crate::request::{
 
 /// Passwords that one user may have hashed, a minute.
 const HASHES_PER_MINUTE: u64 = 10;
+
+/// How long a session lasts after its account is gone, so that the answer reaches it, in milliseconds.
+const FAREWELL_MS: u64 = 1000;
 
 /// An account that is made when its password is hashed.
 #[derive(Debug)]
@@ -64,9 +67,6 @@ impl Directory {
                 return Err(Code::NameReserved);
             }
             self.may_hash(asker)?;
-            if !self.may_register(asker.address) {
-                return Err(Code::RateRequests);
-            }
         }
         let Register { name, password, email, display, .. } = ask;
         let account = NewAccount { name, email, display, uid: asker.uid };
@@ -112,7 +112,7 @@ impl Directory {
         }
         let user = self.user_mut(asker.uid).ok_or(Code::UserNotFound)?;
         let may = user.guesses.take(now, HASHES_PER_MINUTE, HASHES_PER_MINUTE);
-        if may { Ok(()) } else { Err(Code::RateRequests) }
+        if may && self.may_spend(asker.address) { Ok(()) } else { Err(Code::RateRequests) }
     }
 
     pub(super) fn hash(&mut self, password: String, pending: Pending) {
@@ -127,17 +127,24 @@ impl Directory {
 
     pub(super) fn unregister(&mut self, asker: &Asker, _ask: Unregister) -> Result<Option<Done>, Code> {
         asker.registered()?;
-        self.end_account(asker.uid)?;
+        self.end_account(asker.uid, asker.session)?;
         Ok(Some(Done {}))
     }
 
-    pub(super) fn end_account(&mut self, uid: Uid) -> Result<(), Code> {
+    /// Ends an account with its sessions; the one that asked for it hears the answer first.
+    pub(super) fn end_account(&mut self, uid: Uid, asking: Option<SessionId>) -> Result<(), Code> {
         if self.is_of_file(uid) {
             return Err(Code::LoginOperatorsAccount);
         }
-        let user = self.name_of(uid);
+        let sessions = self.user(uid).map(|user| user.sessions.clone()).unwrap_or_default();
         self.remove_user(uid);
-        self.after.push(Effect::Disconnect { user, ends: true });
+        for session in sessions {
+            if Some(session) == asking {
+                self.due.insert((self.clock.steady.saturating_add(FAREWELL_MS), Due::End(session)));
+            } else {
+                self.after.push(Effect::End { session });
+            }
+        }
         Ok(())
     }
 
@@ -311,7 +318,7 @@ impl Directory {
     }
 
     /// What everybody may see of a profile and does not change by itself.
-    fn retain_profile(&mut self, uid: Uid) {
+    pub(super) fn retain_profile(&mut self, uid: Uid) {
         #[derive(serde::Serialize)]
         struct Shown<'a> {
             user: &'a str,

@@ -40,6 +40,10 @@ pub(super) struct PostState {
 }
 
 impl PostState {
+    pub(super) fn bytes(&self) -> usize {
+        self.title.len() + self.text.len()
+    }
+
     pub(super) fn record(&self) -> PostRecord {
         PostRecord {
             v: records::VERSION,
@@ -99,9 +103,11 @@ impl Directory {
         if ask.parent != 0 && !place.board.posts.contains_key(&ask.parent) {
             return Err(Code::PostNotFound);
         }
-        if place.board.posts.len() >= most {
+        let bytes = ask.title.len() + ask.text.len();
+        if place.board.posts.len() >= most || self.board_bytes + bytes > self.rules.board_bytes {
             return Err(Code::BoardFull);
         }
+        self.board_bytes += bytes;
         let number = place.board.last + 1;
         let expires_ms =
             if ask.expiry_secs == 0 { 0 } else { wall.saturating_add(ask.expiry_secs.saturating_mul(1000)) };
@@ -155,6 +161,7 @@ impl Directory {
         for (number, post) in place.board.remove(number) {
             let key = records::key_of_two(records::POST, &record_name, &number.to_be_bytes());
             self.out.push(Effect::Delete { key });
+            self.board_bytes -= post.bytes();
             if let Some(at) = post.expires {
                 self.due.remove(&(at, Due::Post(pid, number)));
             }
@@ -216,6 +223,7 @@ impl Directory {
         for place in self.places.all.values_mut() {
             let record_name = place.record_name();
             for (&number, post) in place.board.posts.iter_mut().filter(|(_, post)| &*post.from == name) {
+                self.board_bytes -= post.bytes();
                 (post.title, post.text) = (String::new(), String::new());
                 let key = records::key_of_two(records::POST, &record_name, &number.to_be_bytes());
                 puts.push(Effect::Put { key, value: records::value(&post.record()) });

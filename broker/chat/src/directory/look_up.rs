@@ -60,6 +60,7 @@ impl Directory {
     }
 
     pub(super) fn users(&mut self, asker: &Asker, ask: Users) -> Result<Option<People>, Code> {
+        self.may_page(asker)?;
         if let Some(place) = &ask.place {
             let (root, name) = place.split_once('/').ok_or(Code::RoomNotFound)?;
             let pid = self.find(Root::parse(root).ok_or(Code::RoomNotFound)?, name)?;
@@ -94,6 +95,7 @@ impl Directory {
     }
 
     pub(super) fn search(&mut self, asker: &Asker, ask: Search) -> Result<Option<Found>, Code> {
+        self.may_page(asker)?;
         let text = ask.text.to_lowercase();
         let count = ask.count.unwrap_or(LIST_ENTRIES_USUAL) as usize;
         let mut found = Found::default();
@@ -128,7 +130,7 @@ impl Directory {
     pub(super) fn history(&mut self, asker: &Asker, ask: History) -> Result<Option<Page>, Code> {
         let place = match ask.place.split_once('/').ok_or(Code::BadField)? {
             ("user", other) => {
-                let other = self.people.by_name(other).ok_or(Code::UserNotFound)?;
+                let other = self.people.speaker(other).ok_or(Code::UserNotFound)?;
                 if !self.user(asker.uid).is_some_and(|user| user.pairs.contains(&other)) {
                     return Ok(Some(Page { place: ask.place, end: true, ..Page::default() }));
                 }
@@ -141,12 +143,7 @@ impl Directory {
                 self.place(pid).ok_or(Code::RoomNotFound)?.place.clone()
             }
         };
-        let (now, per_sec) = (self.clock.steady, u64::from(self.rules.pages_per_sec));
-        let user = self.user_mut(asker.uid);
-        if !asker.is_operator() && !user.is_some_and(|user| user.pages.take(now, per_sec * 60, per_sec * 10))
-        {
-            return Err(Code::RateHistory);
-        }
+        self.may_page(asker)?;
         let window = window(&ask)?;
         let effect = Effect::Read {
             ticket: asker.reply.ticket,
@@ -157,6 +154,14 @@ impl Directory {
         };
         self.out.push(effect);
         Ok(None)
+    }
+
+    /// Whether a user may have one more page: of history, or of what takes looking through many.
+    pub(super) fn may_page(&mut self, asker: &Asker) -> Result<(), Code> {
+        let (now, per_sec) = (self.clock.steady, u64::from(self.rules.pages_per_sec));
+        let mut user = self.user_mut(asker.uid);
+        let mut take = || user.as_mut().is_some_and(|user| user.pages.take(now, per_sec * 60, per_sec * 10));
+        if asker.is_operator() || take() { Ok(()) } else { Err(Code::RateHistory) }
     }
 
     pub(super) fn counters(&mut self, asker: &Asker, ask: Counters) -> Result<Option<Counts>, Code> {

@@ -11,6 +11,7 @@ use crate::code::Code;
 use crate::event::{Happening, Notice};
 use crate::permission::{Deed, Role, UserKind, permits};
 use crate::request::Standing as StandingJson;
+use std::net::IpAddr;
 
 /// Wrong guesses at passwords of places, a minute, of one user.
 const GUESSES_PER_MINUTE: u64 = 10;
@@ -58,13 +59,20 @@ impl Directory {
         let root = Root::parse(root).ok_or(Code::RoomNotFound)?;
         let pid = match self.find(root, name) {
             Ok(pid) => pid,
-            Err(Code::RoomNotFound) if !restored => self.make_by_use(name, uid)?,
+            // A secret room in another spelling is as if it were not there.
+            Err(Code::RoomNotFound) if !restored => {
+                self.make_by_use(name, uid).map_err(|code| match code {
+                    Code::RoomExists => Code::RoomNotFound,
+                    code => code,
+                })?
+            }
             Err(code) => return Err(code),
         };
         if restored {
             return self.enter_again(session, pid, uid).map(Some);
         }
-        match self.unlock(pid, uid, password)? {
+        let address = self.sessions.get(&session).and_then(|known| known.address);
+        match self.unlock(pid, uid, password, address)? {
             Key::Wait(check) => {
                 self.pending.insert(check, Pending::Enter { ticket, session, pid });
                 Ok(None)
@@ -95,7 +103,13 @@ impl Directory {
     /// Whether a password opens a place to somebody. It is hashed with Argon2id like any other and so checked on another
     /// thread, in no order with what comes meanwhile; but one that fitted is remembered by a digest while the process lives,
     /// so that a thousand who enter with it cost one check and are let in at once.
-    pub(super) fn unlock(&mut self, pid: Pid, uid: Uid, password: Option<&str>) -> Result<Key, Code> {
+    pub(super) fn unlock(
+        &mut self,
+        pid: Pid,
+        uid: Uid,
+        password: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<Key, Code> {
         let refusal = match self.may_enter(pid, uid, false) {
             Ok(()) => return Ok(Key::None),
             Err(code) => code,
@@ -116,7 +130,7 @@ impl Directory {
         let may = self
             .user_mut(uid)
             .is_some_and(|user| user.guesses.take(now, GUESSES_PER_MINUTE, GUESSES_PER_MINUTE));
-        if !may {
+        if !may || !self.may_spend(address) {
             return Err(Code::RatePassword);
         }
         let ticket = self.next_ticket();
@@ -171,6 +185,9 @@ impl Directory {
         };
         if place.root == Root::Group && user.kind() == UserKind::Guest {
             return Err(Code::LoginNeeded);
+        }
+        if !place.members.contains_key(&uid) && user.places.len() >= self.rules.memberships_per_user {
+            return Err(Code::TooMany);
         }
         let is_in = place.members.get(&uid).is_some_and(Member::is_in);
         let is_above = place.role(uid) >= Some(Role::Moderator);
@@ -293,7 +310,9 @@ impl Directory {
         let before = self.place(pid).map(|place| place.owner);
         self.own(pid, uid);
         let is_group = self.place(pid).is_some_and(|place| place.root == Root::Group);
-        if uid != super::people::BROKER_UID {
+        if uid == super::people::BROKER_UID {
+            self.tell_standing(pid, uid);
+        } else {
             self.change(pid, uid, |member| {
                 member.is_moderator = false;
                 member.joined |= is_group;

@@ -14,7 +14,7 @@ use std::ops::Bound;
 
 impl Directory {
     fn account_of(&self, name: &str) -> Result<Uid, Code> {
-        let uid = self.people.by_name(name).filter(|&uid| uid != BROKER_UID);
+        let uid = self.people.by_name(name);
         let uid = uid.filter(|&uid| self.user(uid).is_some_and(|user| user.account.is_some()));
         match uid {
             Some(uid) => Ok(uid),
@@ -47,7 +47,7 @@ impl Directory {
     pub(super) fn user_remove(&mut self, asker: &Asker, ask: UserRemove) -> Result<Option<Done>, Code> {
         asker.operator()?;
         let uid = self.account_of(&ask.name)?;
-        self.end_account(uid)?;
+        self.end_account(uid, None)?;
         Ok(Some(Done {}))
     }
 

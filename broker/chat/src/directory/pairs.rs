@@ -120,7 +120,7 @@ impl Directory {
     /// The two users of `{a}/{b}`, if both exist and are in this order.
     pub(super) fn two_of_pair(&self, names: &str) -> Option<(Uid, Uid)> {
         let (a, b) = names.split_once('/')?;
-        let found = (self.people.by_name(a)?, self.people.by_name(b)?);
+        let found = (self.people.speaker(a)?, self.people.speaker(b)?);
         (a <= b).then_some(found)
     }
 

@@ -201,8 +201,13 @@ impl People {
         uid
     }
 
-    /// The user of exactly this spelling.
+    /// The user of exactly this spelling; the broker is none.
     pub(super) fn by_name(&self, name: &str) -> Option<Uid> {
+        self.speaker(name).filter(|&uid| uid != BROKER_UID)
+    }
+
+    /// The user of exactly this spelling, or the broker.
+    pub(super) fn speaker(&self, name: &str) -> Option<Uid> {
         let key = name::user_key(name).ok()?;
         let uid = *self.by_key.get(&key)?;
         (&*self.all.get(&uid)?.name == name).then_some(uid)
@@ -224,6 +229,14 @@ impl Directory {
 
     pub(super) fn key_of(&self, uid: Uid) -> &str {
         self.user(uid).map_or("", |user| &user.key)
+    }
+
+    /// The key that stands in records for who owns something: a guest is gone after a restart, and leaves it to the broker.
+    pub(super) fn kept_key_of(&self, uid: Uid) -> &str {
+        match self.user(uid) {
+            Some(user) if user.is_kept() => &user.key,
+            _ => name::BROKER,
+        }
     }
 
     pub(super) fn is_connected(&self, uid: Uid) -> bool {
@@ -324,7 +337,11 @@ impl Directory {
             user.address = address;
             self.keep_user(uid);
         } else if let Some(account) = &mut user.account {
-            account.address = address.map(|address| address.to_string());
+            let address = address.map(|address| address.to_string());
+            if account.address != address {
+                account.address = address;
+                self.keep_user(uid);
+            }
         }
         if self.user(uid).is_some_and(|user| user.connected == 1) {
             self.came_or_went(uid, true);

@@ -160,7 +160,7 @@ impl Directory {
             return Err(Code::BadField);
         }
         let pid = self.find(root, &ask.name)?;
-        match self.unlock(pid, asker.uid, ask.password.as_deref())? {
+        match self.unlock(pid, asker.uid, ask.password.as_deref(), asker.address)? {
             Key::Wait(check) => {
                 self.pending.insert(check, Pending::Join { asker: asker.clone(), pid });
                 Ok(None)
@@ -207,6 +207,7 @@ impl Directory {
         ask: List,
     ) -> Result<Option<Places>, Code> {
         let after = ask.after.map(|after| name::room_key(&after).unwrap_or(after));
+        self.may_page(asker)?;
         let from = match after {
             Some(after) => Bound::Excluded((root, after)),
             None => Bound::Included((root, String::new())),
@@ -244,6 +245,7 @@ impl Directory {
     ) -> Result<Option<MemberList>, Code> {
         let pid = self.find(root, &ask.name)?;
         let people = self.people_in(asker, pid)?;
+        self.may_page(asker)?;
         let place = self.place(pid).ok_or(root.not_found())?;
         let page = self.page_of_people(people, ask.after, ask.count, Some(place));
         let mut list = MemberList { users: page.users, more: page.more, ..MemberList::default() };

@@ -176,6 +176,7 @@ impl Directory {
             expires_ms: record.expires_ms,
             expires: None,
         };
+        self.board_bytes += post.bytes();
         board.insert(number, post);
         Some(())
     }
@@ -213,6 +214,10 @@ impl Directory {
         // After a crash nobody is online who has not come back.
         for uid in self.people.all.keys().copied().collect::<Vec<_>>() {
             self.mark_user(uid);
+            let profile = self.user(uid).map(|user| &user.profile);
+            if profile.is_some_and(|profile| profile.display.is_some() || !profile.fields.is_empty()) {
+                self.retain_profile(uid);
+            }
         }
     }
 
@@ -228,7 +233,7 @@ impl Directory {
             all.extend(ignored.map(|(key, name)| super::contacts::ignored_record(user, key, name)));
         }
         for (&pid, place) in &self.places.all {
-            all.extend([place.record(pid, self.key_of(place.owner))]);
+            all.extend([place.record(pid, self.kept_key_of(place.owner))]);
             for (&uid, member) in &place.members {
                 let is_kept = self.user(uid).is_some_and(User::is_kept) && member.is_worth_keeping();
                 assert_eq!(member.is_kept, is_kept, "{} in {}", self.name_of(uid), place.place);

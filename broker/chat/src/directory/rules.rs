@@ -31,6 +31,8 @@ pub struct Rules {
     pub places_per_user: usize,
     /// Rooms and groups in all. Each costs about 1 KiB of memory, and 200 bytes a member.
     pub places: usize,
+    /// Rooms and groups that one user may be in or have a standing in.
+    pub memberships_per_user: usize,
     /// Names of rooms and groups that only the operator makes; `*` stands for anything. Compared in lower case.
     pub reserved_places: Vec<String>,
     /// Names that nobody takes without the operator, in the same form.
@@ -53,11 +55,15 @@ pub struct Rules {
     pub sign_in_failures_per_name: u32,
     /// The same from one address (IPv6: /64), for all names.
     pub sign_in_failures_per_address: u32,
+    /// Passwords a minute that are hashed or checked for one address, other than at sign-in: of places, of new accounts.
+    pub hashes_per_address: u32,
     /// Requests a second of one user; ten times as many at once.
     pub requests_per_sec: u32,
-    /// Pages of history a second of one user; ten times as many at once.
+    /// Pages of history, and searches and lists, a second of one user; ten times as many at once.
     pub pages_per_sec: u32,
-    /// Posts on one board. Each costs its text in memory, at most 32 KiB.
+    /// Bytes of all posts of all boards; they are held in memory.
+    pub board_bytes: usize,
+    /// Posts on one board.
     pub posts_per_group: usize,
     /// Friends, ignored users and tokens, each, of one user.
     pub contacts_per_user: usize,
@@ -111,6 +117,7 @@ impl Default for Rules {
             creates_by_request: true,
             places_per_user: 1000,
             places: 200_000,
+            memberships_per_user: 10_000,
             reserved_places: Vec::new(),
             reserved_users: Vec::new(),
             room_expiry_secs: 30 * 24 * 60 * 60,
@@ -122,8 +129,10 @@ impl Default for Rules {
             presence_interval_ms: 1000,
             sign_in_failures_per_name: 10,
             sign_in_failures_per_address: 100,
+            hashes_per_address: 600,
             requests_per_sec: 50,
             pages_per_sec: 20,
+            board_bytes: 256 << 20,
             posts_per_group: 10_000,
             contacts_per_user: 1000,
             accounts: Arc::default(),

@@ -17,6 +17,8 @@ pub(super) const TOKEN_PREFIX: &str = "kt_";
 pub(super) struct Attempts {
     by_name: HashMap<(String, Option<IpAddr>), Bucket>,
     by_address: HashMap<IpAddr, Bucket>,
+    /// Passwords that were hashed for other reasons.
+    spent: HashMap<IpAddr, Bucket>,
 }
 
 const ATTEMPTS: usize = 50_000;
@@ -52,16 +54,15 @@ impl Attempts {
 }
 
 impl Directory {
-    /// Whether one more account may be registered from an address.
-    pub(super) fn may_register(&mut self, address: Option<IpAddr>) -> bool {
-        let (now, rates) = (self.clock.steady, self.failure_rates());
+    /// Whether one more password may be hashed for an address, beside those of sign-ins: guests are many and cost nothing.
+    pub(super) fn may_spend(&mut self, address: Option<IpAddr>) -> bool {
+        let (now, rate) = (self.clock.steady, u64::from(self.rules.hashes_per_address));
         let Some(address) = address.map(network) else { return true };
-        let attempts = &mut self.attempts;
-        if attempts.by_address.len() >= ATTEMPTS {
-            attempts.by_address.retain(|_, bucket| !bucket.is_full(now, rates.1));
+        let spent = &mut self.attempts.spent;
+        if spent.len() >= ATTEMPTS {
+            spent.retain(|_, bucket| !bucket.is_full(now, rate));
         }
-        attempts.by_address.len() < ATTEMPTS
-            && attempts.by_address.entry(address).or_default().take(now, rates.1, rates.1)
+        spent.len() < ATTEMPTS && spent.entry(address).or_default().take(now, rate, rate)
     }
 }
 

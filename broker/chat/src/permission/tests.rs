@@ -49,7 +49,7 @@ fn letter(outcome: Result<(), Code>) -> char {
     match outcome {
         Ok(()) => '+',
         Err(Code::RoomNotFound) => '?',
-        Err(Code::GroupNotFound) => '?',
+        Err(Code::GroupNotFound | Code::UserNotFound) => '?',
         Err(Code::WrongPassword) => 'p',
         Err(Code::Banned) => 'b',
         Err(Code::Muted) => 'm',

@@ -50,7 +50,7 @@ impl World {
         settings.rooms.tail_bytes = 2_000;
         let settings = Arc::new(settings);
         World {
-            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored).expect("it starts"),
+            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored),
             store,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             commits: Vec::new(),
@@ -152,7 +152,7 @@ impl World {
             }
             Output::Pause { conn } => self.wires[conn.slot as usize].is_paused = true,
             Output::Resume { conn } => self.wires[conn.slot as usize].is_paused = false,
-            _ => unreachable!("no passwords and no shutdown here"),
+            Output::Verify { .. } | Output::Down => unreachable!("no passwords and no shutdown here"),
         }
     }
 

@@ -49,9 +49,7 @@ fn filters_for_one_room_are_limited() {
 /// the rooms that are there already, this would take minutes.
 #[test]
 fn ten_thousand_rooms_are_entered_and_left_in_no_time() {
-    let mut settings = Settings::default();
-    settings.chat.places_per_user = 10_000;
-    let mut rig = Rig::new(2, settings);
+    let mut rig = Rig::new(2, Settings::default());
     let link = rig.connect(Version::V5, "greedy", true, 0);
     rig.settle();
     let filters: Vec<String> = (0..10_000).map(|number: u32| format!("room/{number}/msg/+")).collect();
@@ -61,4 +59,20 @@ fn ten_thousand_rooms_are_entered_and_left_in_no_time() {
     rig.settle();
     let left: u64 = rig.engines.iter().map(|engine| engine.counters().subscriptions_now).sum();
     assert_eq!(left, 0);
+}
+
+/// What a SUBSCRIBE writes does not grow with the subscriptions that are there already.
+#[test]
+fn one_subscription_more_writes_one_record_more() {
+    let mut rig = Rig::new(2, Settings::default());
+    let link = rig.connect(Version::V5, "greedy", false, 1000);
+    rig.settle();
+    let filters: Vec<String> = (0..5_000).map(|number: u32| format!("plain/{number}")).collect();
+    subscribe_all(&mut rig, link, &filters);
+    let before = rig.written_bytes;
+    subscribe_all(&mut rig, link, &["plain/more".into()]);
+    rig.unsubscribe(link, 2, "plain/more");
+    rig.settle();
+    let written = rig.written_bytes - before;
+    assert!((1..500).contains(&written), "{written} bytes for one SUBSCRIBE and one UNSUBSCRIBE");
 }

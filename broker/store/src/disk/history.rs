@@ -14,7 +14,8 @@ use bytes::Bytes;
 use super::chunk::{ChunkReader, Place, Summary, encode};
 use super::sizes::Sizes;
 use super::values::{self, Item, Scratch, Values};
-use crate::{Allowance, Entry, LogId, Seq, StoreError};
+use crate::block::Seal;
+use crate::{Allowance, Entry, Keep, LogId, Seq, StoreError};
 
 /// The entries of a log from `from` on and below `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,8 @@ impl History {
         self.values.trees()
     }
 
-    pub(super) fn open(db: &sled::Db, sizes: Sizes) -> Result<Self, StoreError> {
-        Ok(Self { values: Values::open(db, "history", sizes)?, sizes })
+    pub(super) fn open(db: &sled::Db, sizes: Sizes, seal: &Seal) -> Result<Self, StoreError> {
+        Ok(Self { values: Values::open(db, "history", sizes, seal)?, sizes })
     }
 
     /// Writes `entries` as one chunk, in place of one that begins with the same entry. There must be one at least.
@@ -273,6 +274,41 @@ impl History {
             }
         }
         Ok(cut)
+    }
+
+    /// The first entry of `span` that may stay, where the first of `entries` entries with `bytes` bytes is that of `span`;
+    /// `None` where all of `span` must go.
+    pub(super) fn excess(
+        &self,
+        span: Span,
+        keep: Keep,
+        mut entries: u64,
+        mut bytes: u64,
+    ) -> Result<Option<Seq>, StoreError> {
+        for chunk in self.chunks(span)? {
+            let mut chunk = chunk?;
+            let Summary {
+                entries: in_chunk, bytes: bytes_in_chunk, first_seq, last_seq, last_time_ms, ..
+            } = chunk.summary;
+            let (behind, bytes_behind) =
+                (entries.saturating_sub(in_chunk), bytes.saturating_sub(bytes_in_chunk));
+            let is_all_gone =
+                behind >= keep.entries || bytes_behind > keep.bytes || last_time_ms < keep.since_ms;
+            if is_all_gone && first_seq >= span.from && last_seq < span.to {
+                (entries, bytes) = (behind, bytes_behind);
+                continue;
+            }
+            while let Some(place) = chunk.next()? {
+                if !(span.from..span.to).contains(&place.seq) {
+                    continue;
+                }
+                if !keep.is_exceeded(entries, bytes, place.time_ms) {
+                    return Ok(Some(place.seq));
+                }
+                (entries, bytes) = (entries.saturating_sub(1), bytes.saturating_sub(place.length() as u64));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes at most `limit` chunks that begin at or behind `from`; says whether there may be more.

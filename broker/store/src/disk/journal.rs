@@ -16,9 +16,9 @@ use bytes::Bytes;
 
 use super::barrier::Barrier;
 use super::sizes::Sizes;
-use crate::block::{self, Reader};
+use crate::block::{self, Place, Reader, Seal};
 use crate::{LogId, Seq, StoreError};
-use codec::{Mark, Written, decode_ops, mark_of};
+use codec::{Mark, Marks, Written, decode_ops, mark_of};
 
 /// Bytes of a block's body before its operations.
 const HEAD_BYTES: usize = 16;
@@ -37,6 +37,7 @@ pub(super) struct Journal {
     live_bytes: usize,
     largest: usize,
     block: Vec<u8>,
+    seal: Seal,
 }
 
 /// A slot that may be written. It holds an old block until then.
@@ -44,7 +45,7 @@ pub(super) struct Journal {
 struct Free {
     slot: u32,
     /// The entries whose contents are in it; `None` where nobody has looked.
-    marks: Option<Box<[Mark]>>,
+    marks: Option<Marks>,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,7 @@ struct Block {
     slot: u32,
     bytes: usize,
     /// The entries whose contents are in it.
-    marks: Box<[Mark]>,
+    marks: Marks,
 }
 
 /// A commit that was found in the journal.
@@ -64,7 +65,7 @@ pub(super) type Amended = HashMap<(LogId, Seq), CommitNo>;
 
 impl Journal {
     /// Reads what commits above `mark` there are, in order.
-    pub(super) fn open(db: &sled::Db, mark: CommitNo) -> Result<(Self, Vec<Found>), StoreError> {
+    pub(super) fn open(db: &sled::Db, mark: CommitNo, seal: &Seal) -> Result<(Self, Vec<Found>), StoreError> {
         let tree = db.open_tree("journal")?;
         let mut journal = Self {
             tree,
@@ -74,6 +75,7 @@ impl Journal {
             live_bytes: 0,
             largest: 0,
             block: Vec::new(),
+            seal: seal.clone(),
         };
         let mut commits: BTreeMap<CommitNo, BTreeMap<u32, (Block, u32, Bytes)>> = BTreeMap::new();
         for item in &journal.tree {
@@ -82,14 +84,14 @@ impl Journal {
             let bytes = value.len();
             journal.note_size(slot, bytes);
             journal.largest = journal.largest.max(bytes);
-            let mut reader = Reader::new(block::open(&block::shared(value))?);
+            let mut reader = Reader::new(seal.open(place(&key), &block::shared(value))?);
             let commit = u64::from_le_bytes(reader.fixed()?);
             let part = u32::from_le_bytes(reader.fixed()?);
             let parts = u32::from_le_bytes(reader.fixed()?);
             if commit <= mark {
                 journal.free.push_back(Free { slot, marks: None });
             } else {
-                let block = Block { commit, slot, bytes, marks: Box::default() };
+                let block = Block { commit, slot, bytes, marks: Marks::default() };
                 commits.entry(commit).or_default().insert(part, (block, parts, reader.rest()));
             }
         }
@@ -123,7 +125,7 @@ impl Journal {
         if !is_whole {
             for (block, ..) in last.remove().into_values() {
                 self.tree.remove(block.slot.to_be_bytes())?;
-                self.free.push_back(Free { slot: block.slot, marks: Some(Box::default()) });
+                self.free.push_back(Free { slot: block.slot, marks: Some(Marks::default()) });
             }
         }
         Ok(())
@@ -146,14 +148,14 @@ impl Journal {
         sizes: Sizes,
         barrier: &mut Barrier,
     ) -> Result<(), StoreError> {
-        let part_bytes = sizes.value - block::SEAL_BYTES - HEAD_BYTES;
+        let part_bytes = sizes.value - self.seal.bytes() - HEAD_BYTES;
         let parts = ops.len().div_ceil(part_bytes) as u32;
         barrier.room_for(2 * Sizes::change(self.largest, self.largest))?;
         for (part, ops) in (0_u32..).zip(ops.chunks(part_bytes)) {
             self.begin_block(commit, part, parts);
             self.block.extend_from_slice(ops);
-            block::seal(&mut self.block);
             let slot = self.free.pop_front().map_or(self.slots.len() as u32, |free| free.slot);
+            self.seal.seal(place(&slot.to_be_bytes()), &mut self.block);
             barrier.room_for(Sizes::one_of_a_run(self.block.len()))?;
             self.tree.insert(slot.to_be_bytes(), self.block.as_slice())?;
             let bytes = self.block.len();
@@ -167,7 +169,7 @@ impl Journal {
     }
 
     fn begin_block(&mut self, commit: CommitNo, part: u32, parts: u32) {
-        block::begin(&mut self.block);
+        self.seal.begin(&mut self.block);
         self.block.extend_from_slice(&commit.to_le_bytes());
         self.block.extend_from_slice(&part.to_le_bytes());
         self.block.extend_from_slice(&parts.to_le_bytes());
@@ -188,14 +190,15 @@ impl Journal {
     pub(super) fn erase(&mut self, amended: &Amended, barrier: &mut Barrier) -> Result<(), StoreError> {
         let mut wanted: Vec<Mark> = amended.keys().map(|(log, seq)| mark_of(*log, *seq)).collect();
         wanted.sort_unstable();
-        let is_in = |marks: &[Mark]| marks.iter().any(|mark| wanted.binary_search(mark).is_ok());
+        let filter = codec::filter(&wanted);
+        let is_in = |marks: &Marks| marks.has_some(&wanted, filter);
         for index in 0..self.free.len() {
-            if self.free[index].marks.as_ref().is_none_or(|marks| is_in(marks)) {
+            if self.free[index].marks.as_ref().is_none_or(is_in) {
                 // A commit before all commits, with nothing in it.
                 self.begin_block(0, 0, 1);
                 let slot = self.free[index].slot;
                 self.replace(slot, barrier)?;
-                self.free[index].marks = Some(Box::default());
+                self.free[index].marks = Some(Marks::default());
             }
         }
         let last = amended.values().copied().max().unwrap_or_default();
@@ -224,8 +227,9 @@ impl Journal {
             .collect();
         let mut parts: Vec<Bytes> = Vec::with_capacity(slots.len());
         for slot in &slots {
-            let value = self.tree.get(slot.to_be_bytes())?.ok_or_else(|| damaged("a slot"))?;
-            let body = block::open(&block::shared(value))?;
+            let key = slot.to_be_bytes();
+            let value = self.tree.get(key)?.ok_or_else(|| damaged("a slot"))?;
+            let body = self.seal.open(place(&key), &block::shared(value))?;
             parts.push(
                 body.get(HEAD_BYTES..).map(|ops| body.slice_ref(ops)).ok_or_else(|| damaged("a block"))?,
             );
@@ -248,7 +252,7 @@ impl Journal {
 
     /// Writes the block that was begun over the one in `slot`.
     fn replace(&mut self, slot: u32, barrier: &mut Barrier) -> Result<(), StoreError> {
-        block::seal(&mut self.block);
+        self.seal.seal(place(&slot.to_be_bytes()), &mut self.block);
         // The leaf that may be written whole has the slots beside this one.
         let (index, beside) = (slot as usize, 20);
         let near = &self.slots[index.saturating_sub(beside)..self.slots.len().min(index + beside)];
@@ -272,11 +276,15 @@ impl Journal {
 }
 
 /// The marks of the contents that lie within `length` bytes from `begin` on, in part at least.
-fn marks_within(marks: &[(usize, Mark)], begin: usize, length: usize) -> Box<[Mark]> {
+fn marks_within(marks: &[(usize, Mark)], begin: usize, length: usize) -> Marks {
     // The one before may reach into it.
     let first = marks.partition_point(|(at, _)| *at < begin).saturating_sub(1);
     let of_part = marks[first..].iter().take_while(|(at, _)| *at < begin + length);
     of_part.map(|(_, mark)| *mark).collect()
+}
+
+fn place(key: &[u8]) -> Place<'_> {
+    Place { tree: "journal", key }
 }
 
 fn damaged(what: &str) -> StoreError {

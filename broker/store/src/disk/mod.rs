@@ -21,8 +21,10 @@ mod checkpoint;
 mod chunk;
 mod history;
 mod journal;
+mod pages;
 mod records;
 mod recovery;
+mod rekey;
 mod sizes;
 mod state;
 mod sweep;
@@ -37,13 +39,18 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use bytes::Bytes;
 
-use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
+use crate::cipher::StorageKey;
+use crate::{
+    Allowance, Cursor, Entry, Keep, Limit, LogId, LogStats, Op, Page, Seq, Space, Store, StoreError,
+    number_after,
+};
 use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::codec::{self, Mark, Written};
 use journal::{Amended, CommitNo, Journal};
+pub use rekey::{Rekey, Rekeyed, rekey};
 use sizes::Sizes;
-use state::State;
+use state::{Excess, State};
 use sweep::Schedule;
 pub use sync::{DelayedSync, FileSync, SyncHook};
 use values::Scratch;
@@ -61,6 +68,8 @@ pub struct Options {
     pub journal_blocks: usize,
     /// Size of sled's segments: a power of two from 32 KiB to 16 MiB, fixed when the database is made. Default 4 MiB.
     pub segment_bytes: usize,
+    /// The key of an encrypted database; a new one is made encrypted when there is one. Default none.
+    pub key: Option<StorageKey>,
     /// What makes a commit durable. Default [`FileSync`].
     pub sync: Arc<dyn SyncHook>,
 }
@@ -72,6 +81,7 @@ impl Default for Options {
             journal_bytes: 8 << 20,
             journal_blocks: 1 << 16,
             segment_bytes: 4 << 20,
+            key: None,
             sync: Arc::new(FileSync),
         }
     }
@@ -120,6 +130,12 @@ fn exclusive(state: &Held) -> RwLockWriteGuard<'_, State> {
 
 /// Logs and records in a directory.
 ///
+/// # What encryption hides
+/// With a key, every value and every record's key is encrypted, and a value opens only in the place where it was put. What
+/// can still be read without the key: how many logs there are, their numbers, the first number of each chunk and its size;
+/// how many records each space has and how large they are; when and how much is written. Who can write to the files can
+/// still put an old version of them back.
+///
 /// # What is left of an amended entry
 /// When a commit with [`Op::Amend`] returns, the content that was replaced is in no value of the database and not in
 /// memory: the chunk of history that had it, the journal's commits, and the journal's slots that wait to be used again
@@ -164,7 +180,7 @@ impl SledStore {
     /// Opens the database in the directory `path`, and makes it where there is none.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
+    /// [`StoreError::Key`] where the key does not fit, [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
     /// [`StoreError::Corrupt`] where it cannot be read or is not Katydid's, and [`StoreError::Io`].
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         recovery::open(path, options)
@@ -452,6 +468,25 @@ impl Store for SledStore {
         let state = shared(&self.state);
         checkpoint::overlay(space, &state.leaving, &state.changes, &mut found);
         Ok(found.into_iter().collect())
+    }
+
+    fn excess(&self, log: LogId, keep: Keep) -> Result<Option<Seq>, StoreError> {
+        let from_memory = |state: &state::LogState| (state.span(log), state.excess(keep));
+        let with_history = |(span, excess): (Span, Excess)| match excess {
+            Excess::None => Ok(None),
+            Excess::Below(below) => Ok(Some(below)),
+            Excess::InHistory { stats, tail } => {
+                let first = self.trees.history.excess(span, keep, stats.entries, stats.bytes)?;
+                Ok(Some(first.unwrap_or(tail)))
+            }
+        };
+        Ok(self.consistent(log, from_memory, with_history)?.flatten())
+    }
+
+    fn page(&self, space: Space, cursor: &Cursor, limit: Limit) -> Result<Page, StoreError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = shared(&self.state);
+        pages::page(&self.trees.records, &state, writer.last_commit, space, cursor, limit)
     }
 }
 

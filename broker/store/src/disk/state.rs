@@ -19,13 +19,29 @@ use bytes::Bytes;
 
 use super::history::{Cut, Span};
 use super::journal::CommitNo;
-use crate::{Entry, LogId, LogStats, Op, Seq, Space, StoreError, number_after};
+use crate::{Entry, Keep, LogId, LogStats, Op, Seq, Space, StoreError, number_after};
 
 /// A record's name.
 pub(super) type RecordKey = (Space, Bytes);
 
 /// Records that were put (`Some`) or deleted (`None`).
 pub(super) type Changes = BTreeMap<RecordKey, Option<Bytes>>;
+
+/// What a trim has to forget so that a log keeps no more than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// Nothing.
+    None,
+    /// Everything below.
+    Below(Seq),
+    /// A part of the history, or all of it: then everything below `tail`.
+    InHistory {
+        /// The log's figures.
+        stats: LogStats,
+        /// What follows the history.
+        tail: Seq,
+    },
+}
 
 /// Everything that a commit changes and a read asks.
 #[derive(Debug, Default)]
@@ -68,6 +84,27 @@ impl LogState {
     /// The kept entries that are in the history.
     pub(super) fn span(&self, log: LogId) -> Span {
         Span { log, from: self.stats.first, to: self.stored }
+    }
+
+    /// Where a trim to `keep` ends, as far as memory knows.
+    pub(super) fn excess(&self, keep: Keep) -> Excess {
+        let LogStats { entries, bytes, first_time_ms, next, .. } = self.stats;
+        if !keep.is_exceeded(entries, bytes, first_time_ms) {
+            return Excess::None;
+        }
+        let (mut entries, mut bytes) = (self.tail.len() as u64, self.tail_bytes);
+        let mut below = self.tail.front().map_or(next, |first| first.seq);
+        for (index, entry) in self.tail.iter().enumerate() {
+            if !keep.is_exceeded(entries, bytes, entry.time_ms) {
+                break;
+            }
+            (entries, bytes) = (entries - 1, bytes - entry.bytes.len() as u64);
+            below = self.tail.get(index + 1).map_or(next, |entry| entry.seq);
+        }
+        if entries < self.tail.len() as u64 || self.stats.entries == entries {
+            return Excess::Below(below);
+        }
+        Excess::InHistory { stats: self.stats, tail: below }
     }
 
     fn append(&mut self, log: LogId, entry: Entry) -> Result<(), StoreError> {

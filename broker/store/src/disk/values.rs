@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::barrier::Barrier;
 use super::sizes::Sizes;
 use crate::StoreError;
-use crate::block::{self, Reader, put_varint};
+use crate::block::{self, Place, Reader, Seal, put_varint};
 
 /// The last byte of every key.
 pub(super) const KEY: u8 = 0;
@@ -25,9 +25,11 @@ pub(super) const BESIDE: u8 = 1;
 /// A tree of values and the tree of their further pieces.
 #[derive(Debug, Clone)]
 pub(super) struct Values {
+    name: &'static str,
     tree: sled::Tree,
     pieces: sled::Tree,
     piece_bytes: usize,
+    seal: Seal,
 }
 
 /// The numbers of a value's further pieces: `count` of them, from `first` on. On disk it is one number, `first` in its
@@ -81,9 +83,21 @@ impl Scratch {
 }
 
 impl Values {
-    pub(super) fn open(db: &sled::Db, name: &str, sizes: Sizes) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        db: &sled::Db,
+        name: &'static str,
+        sizes: Sizes,
+        seal: &Seal,
+    ) -> Result<Self, StoreError> {
         let pieces = db.open_tree(format!("{name}.pieces"))?;
-        Ok(Self { tree: db.open_tree(name)?, pieces, piece_bytes: sizes.value - block::SEAL_BYTES - 10 })
+        let piece_bytes = sizes.value - seal.bytes() - 10;
+        Ok(Self { name, tree: db.open_tree(name)?, pieces, piece_bytes, seal: seal.clone() })
+    }
+
+    /// Opens what was found under `key`; the keys of pieces are longer than those of their values, so one name does for
+    /// both trees.
+    fn opened(&self, key: &[u8], sealed: sled::IVec) -> Result<Bytes, StoreError> {
+        self.seal.open(Place { tree: self.name, key }, &block::shared(sealed))
     }
 
     /// The values whose keys are in `range`, with those keys.
@@ -115,15 +129,16 @@ impl Values {
         }
         for (index, piece) in pieces.numbers().zip(scratch.body[first..].chunks(self.piece_bytes)) {
             scratch.barrier.room_for(Sizes::one_of_a_run(self.piece_bytes))?;
-            block::begin(&mut scratch.sealed);
+            let key = piece_key(key, index);
+            self.seal.begin(&mut scratch.sealed);
             scratch.sealed.extend_from_slice(piece);
-            block::seal(&mut scratch.sealed);
-            self.pieces.insert(piece_key(key, index), scratch.sealed.as_slice())?;
+            self.seal.seal(Place { tree: self.name, key: &key }, &mut scratch.sealed);
+            self.pieces.insert(key, scratch.sealed.as_slice())?;
         }
-        block::begin(&mut scratch.sealed);
+        self.seal.begin(&mut scratch.sealed);
         put_varint(&mut scratch.sealed, pieces.coded());
         scratch.sealed.extend_from_slice(&scratch.body[..first]);
-        block::seal(&mut scratch.sealed);
+        self.seal.seal(Place { tree: self.name, key }, &mut scratch.sealed);
         scratch.barrier.room_for(Sizes::change(key.len() + scratch.sealed.len(), item))?;
         if let Some(old) = self.tree.insert(key, scratch.sealed.as_slice())? {
             self.remove_pieces(key, old, scratch)?;
@@ -143,7 +158,7 @@ impl Values {
 
     /// Removes the pieces of `old`, which no value needs any more.
     fn remove_pieces(&self, key: &[u8], old: sled::IVec, scratch: &mut Scratch) -> Result<(), StoreError> {
-        let pieces = Pieces::read(&mut Reader::new(block::open(&block::shared(old))?))?;
+        let pieces = Pieces::read(&mut Reader::new(self.opened(key, old)?))?;
         for index in pieces.numbers() {
             self.remove_piece(&piece_key(key, index), scratch)?;
         }
@@ -174,7 +189,7 @@ impl Values {
 
     fn pieces_of(&self, key: &[u8]) -> Result<Pieces, StoreError> {
         let Some(value) = self.tree.get(key)? else { return Ok(Pieces::default()) };
-        Pieces::read(&mut Reader::new(block::open(&block::shared(value))?))
+        Pieces::read(&mut Reader::new(self.opened(key, value)?))
     }
 
     /// The body of the value of `key`.
@@ -186,7 +201,7 @@ impl Values {
     /// by another of several pieces, that one's body.
     pub(super) fn joined(&self, key: &[u8], mut value: sled::IVec) -> Result<Bytes, StoreError> {
         loop {
-            let mut reader = Reader::new(block::open(&block::shared(value.clone()))?);
+            let mut reader = Reader::new(self.opened(key, value.clone())?);
             let pieces = Pieces::read(&mut reader)?;
             let first = reader.rest();
             if pieces.count == 0 {
@@ -195,8 +210,9 @@ impl Values {
             let mut body = first.to_vec();
             let mut is_whole = true;
             for index in pieces.numbers() {
-                match self.pieces.get(piece_key(key, index))? {
-                    Some(piece) => body.extend_from_slice(&block::open(&block::shared(piece))?),
+                let key = piece_key(key, index);
+                match self.pieces.get(&key)? {
+                    Some(piece) => body.extend_from_slice(&self.opened(&key, piece)?),
                     None => is_whole = false,
                 }
             }

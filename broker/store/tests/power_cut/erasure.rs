@@ -97,7 +97,7 @@ fn what_was_amended_is_in_no_value_after_a_power_cut() {
     for seed in seeds(0xE4A5E) {
         let (new, mut chance) = (folder(), Chance(seed));
         let commits = load(seed, 45);
-        let (syncs, others) = record(new.path(), &commits);
+        let (syncs, others) = record(new.path(), &commits, None);
         let (mut cuts, mut amended) = (0, 0);
         for (index, pair) in syncs.windows(2).enumerate() {
             for way in ["none", "all", "random", "random pages", "all but one"] {
@@ -105,7 +105,7 @@ fn what_was_amended_is_in_no_value_after_a_power_cut() {
                 let database = torn(&pair[0].database, &pair[1].database, way, &mut chance);
                 rebuild(crashed.path(), &database, &others);
                 let opening = Arc::new(Recorder::default());
-                let store = SledStore::open(crashed.path(), options(opening.clone())).expect("opens");
+                let store = SledStore::open(crashed.path(), options(opening.clone(), None)).expect("opens");
                 let newest = tags_in(&store);
                 let synced = opening.syncs.lock().expect("no panic while held").pop().expect("one at least");
                 let copy = folder();
@@ -132,7 +132,7 @@ fn what_was_amended_is_in_no_value_after_a_power_cut() {
 fn what_was_amended_is_in_no_value_when_the_commit_returns() {
     let (folder, seed) = (folder(), 0xE4A5E);
     let commits = load(seed, 200);
-    let (syncs, others) = record(folder.path(), &commits);
+    let (syncs, others) = record(folder.path(), &commits, None);
     let mut looked_at = 0;
     for (index, pair) in syncs.windows(2).enumerate().skip(1).step_by(7) {
         if pair[1].acknowledged == pair[0].acknowledged {

@@ -10,6 +10,7 @@
 #![cfg(feature = "sled")]
 
 mod erasure;
+mod rekey;
 mod shim;
 
 use std::fs;
@@ -18,11 +19,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use katydid_store::{Entry, Limit, MemoryStore, Op, Options, Seq, SledStore, Space, Store, SyncHook};
+use katydid_store::{
+    Entry, Limit, MemoryStore, Op, Options, Seq, SledStore, Space, StorageKey, Store, SyncHook,
+};
 use shim::{Chance, Recorder, Synced, Unsynced, WAYS, folder, other_files, rebuild, seeds, torn};
 
-fn options(sync: Arc<dyn SyncHook>) -> Options {
-    Options { segment_bytes: 64 << 10, journal_bytes: 8_000, journal_blocks: 60, sync, ..Options::default() }
+fn options(sync: Arc<dyn SyncHook>, key: Option<&StorageKey>) -> Options {
+    let key = key.cloned();
+    Options {
+        key,
+        segment_bytes: 64 << 10,
+        journal_bytes: 8_000,
+        journal_blocks: 60,
+        sync,
+        ..Options::default()
+    }
+}
+
+fn key() -> StorageKey {
+    StorageKey::parse(&"5e".repeat(32)).expect("a key")
 }
 
 /// Commits that meet everything: appends in small and large groups, trims, drops, records of all sizes.
@@ -87,7 +102,7 @@ fn churn(seed: u64, commits: usize) -> Vec<Vec<Op>> {
 
 /// Brings a database to where its file is being swept.
 fn swept(path: &Path, seed: u64, commits: usize) -> Vec<Vec<Op>> {
-    let store = SledStore::open(path, options(Arc::new(Unsynced))).expect("opens");
+    let store = SledStore::open(path, options(Arc::new(Unsynced), None)).expect("opens");
     let written = churn(seed, commits);
     for ops in &written {
         store.commit(ops.clone()).expect("commits");
@@ -99,9 +114,13 @@ fn swept(path: &Path, seed: u64, commits: usize) -> Vec<Vec<Op>> {
 }
 
 /// Runs `commits` on the database at `path` and gives the copies at each sync, the first made while opening.
-fn record(path: &Path, commits: &[Vec<Op>]) -> (Vec<Synced>, Vec<(PathBuf, Vec<u8>)>) {
+fn record(
+    path: &Path,
+    commits: &[Vec<Op>],
+    key: Option<&StorageKey>,
+) -> (Vec<Synced>, Vec<(PathBuf, Vec<u8>)>) {
     let recorder = Arc::new(Recorder::default());
-    let store = SledStore::open(path, options(recorder.clone())).expect("opens");
+    let store = SledStore::open(path, options(recorder.clone(), key)).expect("opens");
     let others = other_files(path);
     for (done, ops) in commits.iter().enumerate() {
         store.commit(ops.clone()).expect("commits");
@@ -121,8 +140,9 @@ fn cut_everywhere(
     seed: u64,
     ways: &[&str],
     is_again: bool,
+    key: Option<&StorageKey>,
 ) -> usize {
-    let (syncs, others) = record(path, commits);
+    let (syncs, others) = record(path, commits, key);
     assert!(syncs.len() > commits.len(), "each commit syncs");
     let (model, next_model) = (MemoryStore::new(), MemoryStore::new());
     for ops in base {
@@ -147,7 +167,7 @@ fn cut_everywhere(
             let crashed = folder();
             rebuild(crashed.path(), &torn(&before.database, &after.database, way, &mut chance), &others);
             let at = format!("seed {seed}, sync {index} of {}, way `{way}`", syncs.len());
-            let store = SledStore::open(crashed.path(), options(Arc::new(katydid_store::FileSync)));
+            let store = SledStore::open(crashed.path(), options(Arc::new(katydid_store::FileSync), key));
             let store = store.unwrap_or_else(|error| panic!("{at}: {error}"));
             let found = contents(&store);
             let is_next_there = found == with_next;
@@ -162,8 +182,15 @@ fn cut_everywhere(
                 let base: Vec<Vec<Op>> = base.iter().chain(&commits[..survived]).cloned().collect();
                 let further = &commits[survived..commits.len().min(survived + 12)];
                 if !further.is_empty() {
-                    cuts +=
-                        cut_everywhere(crashed.path(), &base, further, seed + 1, &["random", "none"], false);
+                    cuts += cut_everywhere(
+                        crashed.path(),
+                        &base,
+                        further,
+                        seed + 1,
+                        &["random", "none"],
+                        false,
+                        key,
+                    );
                 }
             }
         }
@@ -176,7 +203,7 @@ fn a_power_cut_at_any_sync_loses_nothing_that_was_acknowledged() {
     for seed in seeds(0x5EED) {
         let new = folder();
         let commits = load(seed, 120);
-        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &WAYS, true);
+        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &WAYS, true, None);
         assert!(cuts > 1_000, "{cuts} cuts");
     }
 }
@@ -187,9 +214,20 @@ fn a_power_cut_after_a_restart_loses_nothing_that_was_acknowledged() {
         let old = folder();
         let mut base = load(seed, 160);
         let commits = base.split_off(100);
-        record(old.path(), &base);
-        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &WAYS, false);
+        record(old.path(), &base, None);
+        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &WAYS, false, None);
         assert!(cuts > 400, "{cuts} cuts");
+    }
+}
+
+#[test]
+fn a_power_cut_loses_nothing_of_an_encrypted_database() {
+    for seed in seeds(0x5EA1) {
+        let new = folder();
+        let commits = load(seed, 50);
+        let ways = ["first half", "random", "random pages", "all but one"];
+        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &ways, false, Some(&key()));
+        assert!(cuts > 200, "{cuts} cuts");
     }
 }
 
@@ -202,7 +240,7 @@ fn a_power_cut_while_the_file_is_swept_loses_nothing_that_was_acknowledged() {
             load(seed, 24).into_iter().zip(churn(seed + 1, 24)).map(|(a, b)| [a, b].concat()).collect();
         commits.iter_mut().step_by(12).for_each(|ops| ops.push(huge(seed)));
         let ways = ["first half", "second half", "random", "random pages"];
-        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &ways, false);
+        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &ways, false, None);
         assert!(cuts > 150, "{cuts} cuts");
     }
 }

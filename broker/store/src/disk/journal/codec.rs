@@ -20,6 +20,33 @@ const AMEND: u8 = 6;
 /// Stands for an entry: two entries may share one.
 pub(in crate::disk) type Mark = u32;
 
+/// The entries whose contents are somewhere.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(in crate::disk) struct Marks {
+    /// A bit for each, so that a look at all blocks of the journal reads little memory.
+    filter: u64,
+    marks: Box<[Mark]>,
+}
+
+impl Marks {
+    /// Whether one of them is among `wanted`, which must be sorted; `filter` is that of `wanted`.
+    pub(super) fn has_some(&self, wanted: &[Mark], filter: u64) -> bool {
+        self.filter & filter != 0 && self.marks.iter().any(|mark| wanted.binary_search(mark).is_ok())
+    }
+}
+
+impl FromIterator<Mark> for Marks {
+    fn from_iter<I: IntoIterator<Item = Mark>>(marks: I) -> Self {
+        let marks: Box<[Mark]> = marks.into_iter().collect();
+        Self { filter: filter(&marks), marks }
+    }
+}
+
+/// A bit for each mark.
+pub(super) fn filter(marks: &[Mark]) -> u64 {
+    marks.iter().fold(0, |filter, mark| filter | 1 << (mark % 64))
+}
+
 /// Operations, and how long each content was that one of them amends, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::disk) struct Written {
@@ -29,7 +56,7 @@ pub(in crate::disk) struct Written {
 
 impl Written {
     /// What stands for the entries whose contents are in it.
-    pub(in crate::disk) fn marks(&self) -> Box<[Mark]> {
+    pub(in crate::disk) fn marks(&self) -> Marks {
         let marks = self.ops.iter().filter_map(|op| match op {
             Op::Append { log, entry } => Some(mark_of(*log, entry.seq)),
             Op::Amend { log, seq, .. } => Some(mark_of(*log, *seq)),
@@ -186,7 +213,11 @@ mod tests {
         let (mut out, mut marks) = (Vec::new(), Vec::new());
         encode_ops(&written, &mut out, &mut marks);
         assert_eq!(decode_ops(out.clone().into()).expect("as written"), written);
-        assert!(marks.iter().map(|(_, mark)| *mark).eq(written.marks().iter().copied()));
+        assert_eq!(marks.iter().map(|(_, mark)| *mark).collect::<Marks>(), written.marks());
+        let of_second = mark_of(3, 301);
+        assert!(written.marks().has_some(&[of_second], filter(&[of_second])));
+        let of_none = mark_of(3, 302);
+        assert!(!written.marks().has_some(&[of_none], filter(&[of_none])));
         for end in 0..out.len() {
             if let Ok(found) = decode_ops(Bytes::copy_from_slice(&out[..end])) {
                 assert!(written.ops.starts_with(&found.ops), "prefix of {end} bytes");
