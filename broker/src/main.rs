@@ -3,6 +3,7 @@
 mod config;
 mod logging;
 mod node;
+mod operator;
 mod options;
 mod passwd;
 mod rekey;

@@ -3,7 +3,7 @@
 
 use crate::{
     config::{self, Config, Placement, Sources},
-    passwd, rekey, storage_key,
+    operator, passwd, rekey, storage_key,
 };
 use clap::{ArgAction, Parser};
 use std::{
@@ -60,6 +60,8 @@ struct Options {
 enum Command {
     /// Set, change or delete a user's password in a password file
     Passwd(passwd::Options),
+    /// Ask a running broker to register, change, remove or list users
+    User(operator::Options),
     /// Encrypt the database, change its key, or have it in clear again; the broker must not run
     Rekey(rekey::Options),
 }
@@ -103,6 +105,7 @@ fn decide(
     };
     match &options.command {
         Some(Command::Passwd(options)) => return Start::Done(passwd::run(options)),
+        Some(Command::User(options)) => return Start::Done(operator::run(options)),
         Some(Command::Rekey(options)) => return Start::Done(rekey::run(options, out, err)),
         None => {}
     }

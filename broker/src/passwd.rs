@@ -110,6 +110,11 @@ fn with_line(text: &str, user: &str, line: Option<&str>) -> (String, bool) {
     (lines.iter().map(|line| format!("{line}\n")).collect(), at.is_some())
 }
 
+/// Asks for a password twice, or reads the first line of standard input where that is no terminal.
+pub(crate) fn ask_password() -> Result<String, String> {
+    ask().map(|secret| secret.0)
+}
+
 fn ask() -> Result<Secret, String> {
     let unread = |error: io::Error| format!("the password can't be read: {error}");
     let password = if io::stdin().is_terminal() {
@@ -127,9 +132,14 @@ fn ask() -> Result<Secret, String> {
 }
 
 fn hash(password: &Secret) -> Result<String, String> {
+    hash_bytes(password.0.as_bytes())
+}
+
+/// The PHC string of a password: Argon2id with a salt of its own.
+pub(crate) fn hash_bytes(password: &[u8]) -> Result<String, String> {
     let salt = SaltString::generate(&mut OsRng);
     Argon2::default()
-        .hash_password(password.0.as_bytes(), &salt)
+        .hash_password(password, &salt)
         .map(|hash| hash.to_string())
         .map_err(|error| format!("the password can't be hashed: {error}"))
 }

@@ -117,9 +117,9 @@ fn numbers_go_on_without_a_gap() {
     for round in 0..5 {
         let mut ann = broker.connect(&Connect::new(V5, "ann").user("ann"));
         let mut reader = broker.client(V5, "reader");
-        reader.subscribe("$last/0/room/x/msg/+", 1);
+        reader.subscribe("$last/0/room/Home/msg/+", 1);
         for _ in 0..3 {
-            ann.publish("room/x/msg/ann", &round.to_string(), 1);
+            ann.publish("room/Home/msg/ann", &round.to_string(), 1);
             let publish = reader.expect_publish();
             reader.acknowledge(&publish);
             assert!(expected.is_none_or(|expected| expected == number(&publish)), "{expected:?} {publish:?}");

@@ -182,6 +182,11 @@ impl Broker {
         }
     }
 
+    /// Its data folder.
+    pub(crate) fn data_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The broker's process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

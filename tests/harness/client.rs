@@ -38,6 +38,16 @@ pub(crate) struct RawClient {
     /// Messages that came while an answer was awaited; they are next to be read.
     early: VecDeque<Publish>,
     next_id: u16,
+    /// Whether it is given what the broker itself says in a room or group, and what it keeps there: `info` and the like.
+    pub(crate) hears_places: bool,
+}
+
+/// Whether the broker itself speaks on a topic of a room or group.
+pub(crate) fn is_of_place(topic: &str) -> bool {
+    let mut levels = topic.split('/');
+    let is_place = matches!(levels.next(), Some("room" | "group"));
+    let rest: Vec<&str> = levels.skip(1).collect();
+    is_place && matches!(rest[..], ["info"] | ["presence", _] | ["event", "katydid"])
 }
 
 impl RawClient {
@@ -46,7 +56,14 @@ impl RawClient {
         // A broker that does not read must fail the test instead of blocking it.
         stream.set_write_timeout(Some(LIMIT)).expect("a socket option");
         let stream = Box::new(stream);
-        RawClient { version, stream, received: Vec::new(), early: VecDeque::new(), next_id: 0 }
+        RawClient {
+            version,
+            stream,
+            received: Vec::new(),
+            early: VecDeque::new(),
+            next_id: 0,
+            hears_places: false,
+        }
     }
 
     /// The stream itself.
@@ -159,8 +176,12 @@ impl RawClient {
         }
         let limit = Instant::now() + time;
         loop {
-            if let Some(packet) = self.take_packet() {
-                return Read::Packet(packet);
+            match self.take_packet() {
+                Some(Packet::Publish(publish)) if !self.hears_places && is_of_place(&publish.topic) => {
+                    continue;
+                }
+                Some(packet) => return Read::Packet(packet),
+                None => {}
             }
             let left = limit.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -7,7 +7,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of the harness")]
 
 mod broker;
-mod client;
+pub(crate) mod client;
 pub(crate) mod packet;
 pub(crate) mod property;
 pub(crate) mod stream;

@@ -4,6 +4,9 @@
 use super::talk::{Old, take, texts};
 use crate::harness::{Broker, Connect, RawClient, Settings, V3, V5};
 
+/// What is done in a room is JSON.
+const AN_EVENT: &str = r#"{"type":"wave"}"#;
+
 fn user(broker: &Broker, name: &str) -> RawClient {
     broker.connect(&Connect::new(V5, name).user(name))
 }
@@ -87,7 +90,7 @@ fn only_what_matches_is_delivered() {
     let mut bob = broker.client(V5, "bob");
     bob.subscribe("room/x/msg/carl", 1);
     ann.publish("room/x/msg/ann", "from ann", 1);
-    carl.publish("room/x/event/carl", "an event", 1);
+    carl.publish("room/x/event/carl", AN_EVENT, 1);
     carl.publish("room/y/msg/carl", "elsewhere", 1);
     carl.publish("room/x/msg/carl", "from carl", 1);
     bob.expect_and_acknowledge("from carl");

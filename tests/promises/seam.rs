@@ -11,7 +11,7 @@ use super::talk::{New, Old, number, take, texts, user_property};
 use crate::harness::packet::{self, Packet, RETAIN_IF_NEW, RETAIN_NEVER};
 use crate::harness::{Broker, Connect, RawClient, Settings, V3, V5, property};
 
-/// A room `x` in which ann has said `0`, `1`, ...
+/// The room `Home`, in which ann has said `0`, `1`, ...
 fn room(broker: &Broker, messages: usize) -> RawClient {
     let mut ann = broker.connect(&Connect::new(V5, "ann").user("ann"));
     say(&mut ann, 0..messages);
@@ -20,7 +20,7 @@ fn room(broker: &Broker, messages: usize) -> RawClient {
 
 fn say(ann: &mut RawClient, range: std::ops::Range<usize>) {
     for index in range {
-        ann.publish("room/x/msg/ann", &index.to_string(), 1);
+        ann.publish("room/Home/msg/ann", &index.to_string(), 1);
     }
 }
 
@@ -43,7 +43,7 @@ fn a_new_subscription_starts_at_the_last_twenty() {
     let broker = Broker::start();
     let mut ann = room(&broker, 30);
     let mut reader = broker.client(V3, "reader");
-    reader.subscribe("room/x/msg/+", 1);
+    reader.subscribe("room/Home/msg/+", 1);
     let past = take(&mut reader, 20);
     assert_eq!(texts(&past), numbers(10..30), "oldest first");
     assert!(past.iter().all(|message| message.retain));
@@ -59,20 +59,20 @@ fn a_subscriber_says_where_the_past_begins() {
     let broker = Broker::start();
     room(&broker, 30);
     let mut reader = broker.client(V5, "numbers");
-    reader.subscribe("$since/0/room/x/msg/+", 0);
+    reader.subscribe("$since/0/room/Home/msg/+", 0);
     let all = take(&mut reader, 30);
     let fifth = number(&all[4]);
     let time = user_property(&all[0].properties, "time").expect("a time").to_owned();
     let since = |value: &str| [property::user("since", value)];
     let last = |value: &str| [property::user("last", value)];
-    let x = "room/x/msg/+";
+    let x = "room/Home/msg/+";
     for (filter, properties, expected) in [
-        ("$last/3/room/x/msg/+".to_owned(), Vec::new(), numbers(27..30)),
-        ("$last/0/room/x/msg/+".into(), Vec::new(), numbers(0..0)),
-        ("$last/99/room/x/msg/+".into(), Vec::new(), numbers(0..30)),
+        ("$last/3/room/Home/msg/+".to_owned(), Vec::new(), numbers(27..30)),
+        ("$last/0/room/Home/msg/+".into(), Vec::new(), numbers(0..0)),
+        ("$last/99/room/Home/msg/+".into(), Vec::new(), numbers(0..30)),
         (format!("$since/{fifth}/{x}"), Vec::new(), numbers(5..30)),
-        ("$since/2h/room/x/msg/+".into(), Vec::new(), numbers(0..30)),
-        ("$since/999999999/room/x/msg/+".into(), Vec::new(), numbers(0..0)),
+        ("$since/2h/room/Home/msg/+".into(), Vec::new(), numbers(0..30)),
+        ("$since/999999999/room/Home/msg/+".into(), Vec::new(), numbers(0..0)),
         (x.into(), last("3").to_vec(), numbers(27..30)),
         (x.into(), since(&fifth.to_string()).to_vec(), numbers(5..30)),
         (x.into(), since("2h").to_vec(), numbers(0..30)),
@@ -96,8 +96,8 @@ fn a_duration_begins_so_long_ago() {
     while said.elapsed().expect("a clock that goes on").as_millis() < 50 {
         ann.ping();
     }
-    assert_eq!(replay(&broker, "$since/40ms/room/x/msg/+", &[], 0), numbers(0..0));
-    assert_eq!(replay(&broker, "$since/1h/room/x/msg/+", &[], 3), numbers(0..3));
+    assert_eq!(replay(&broker, "$since/40ms/room/Home/msg/+", &[], 0), numbers(0..0));
+    assert_eq!(replay(&broker, "$since/1h/room/Home/msg/+", &[], 3), numbers(0..3));
 }
 
 #[test]
@@ -105,11 +105,12 @@ fn the_past_that_is_not_understood_is_refused() {
     let broker = Broker::start();
     room(&broker, 3);
     let mut reader = broker.client(V5, "reader");
-    for filter in ["$last/many/room/x/msg/+", "$since/soon/room/x/msg/+", "$last/5", "$last/5/plain/+"] {
+    for filter in ["$last/many/room/Home/msg/+", "$since/soon/room/Home/msg/+", "$last/5", "$last/5/plain/+"]
+    {
         assert!(reader.subscribe_with(&[(filter, 1)], &[])[0] >= 0x80, "{filter}");
     }
     for (name, value) in [("last", "many"), ("since", "soon")] {
-        let codes = reader.subscribe_with(&[("room/x/msg/+", 1)], &[property::user(name, value)]);
+        let codes = reader.subscribe_with(&[("room/Home/msg/+", 1)], &[property::user(name, value)]);
         assert!(codes[0] >= 0x80, "{name} {value}");
     }
     reader.expect_quiet();
@@ -121,25 +122,25 @@ fn a_repeated_subscribe_replays_only_when_it_asks() {
     let mut ann = room(&broker, 5);
     for version in [V3, V5] {
         let mut reader = broker.client(version, "reader");
-        reader.subscribe("room/x/msg/+", 1);
+        reader.subscribe("room/Home/msg/+", 1);
         assert_eq!(texts(&take(&mut reader, 5)), numbers(0..5));
-        reader.subscribe("room/x/msg/+", 1);
+        reader.subscribe("room/Home/msg/+", 1);
         reader.expect_quiet();
-        reader.subscribe("$last/2/room/x/msg/+", 1);
+        reader.subscribe("$last/2/room/Home/msg/+", 1);
         let again = take(&mut reader, 2);
         assert_eq!(texts(&again), numbers(3..5));
         assert!(again.iter().all(|message| message.retain));
         reader.expect_quiet();
-        reader.unsubscribe(&["$last/2/room/x/msg/+"]);
-        reader.subscribe("room/x/msg/+", 1);
+        reader.unsubscribe(&["$last/2/room/Home/msg/+"]);
+        reader.subscribe("room/Home/msg/+", 1);
         assert_eq!(texts(&take(&mut reader, 5)), numbers(0..5), "it is new after UNSUBSCRIBE");
         reader.expect_quiet();
     }
     say(&mut ann, 5..6);
     let mut person = New::connect(&broker, "bob", true);
-    person.subscribe("room/x/msg/+", 1);
+    person.subscribe("room/Home/msg/+", 1);
     assert_eq!(person.hear_texts(6), numbers(0..6));
-    let filter = Filter::new("room/x/msg/+", rumqttc::v5::mqttbytes::QoS::AtLeastOnce);
+    let filter = Filter::new("room/Home/msg/+", rumqttc::v5::mqttbytes::QoS::AtLeastOnce);
     person.subscribe_with(filter, &[("last", "1")]);
     assert_eq!(person.hear_texts(1), numbers(5..6));
 }
@@ -150,7 +151,7 @@ fn retain_handling_goes_before_replay() {
     let mut ann = room(&broker, 5);
     let mut reader = broker.client(V5, "reader");
     let last = [property::user("last", "2")];
-    let x = "room/x/msg/+";
+    let x = "room/Home/msg/+";
     assert_eq!(reader.subscribe_with(&[(x, 1 | RETAIN_NEVER)], &last), [1]);
     reader.expect_quiet();
     assert_eq!(reader.subscribe_with(&[(x, 1 | RETAIN_IF_NEW)], &last), [1]);
@@ -175,9 +176,13 @@ fn the_past_can_be_longer_than_what_is_in_memory() {
     let mut broker = Broker::with(settings);
     room(&broker, 2_000);
     for is_restarted in [false, true] {
-        assert_eq!(replay(&broker, "$since/0/room/x/msg/+", &[], 2_000), numbers(0..2_000), "{is_restarted}");
-        assert_eq!(replay(&broker, "$last/1500/room/x/msg/+", &[], 1_500), numbers(500..2_000));
-        assert_eq!(replay(&broker, "$since/2h/room/x/msg/+", &[], 2_000), numbers(0..2_000));
+        assert_eq!(
+            replay(&broker, "$since/0/room/Home/msg/+", &[], 2_000),
+            numbers(0..2_000),
+            "{is_restarted}"
+        );
+        assert_eq!(replay(&broker, "$last/1500/room/Home/msg/+", &[], 1_500), numbers(500..2_000));
+        assert_eq!(replay(&broker, "$since/2h/room/Home/msg/+", &[], 2_000), numbers(0..2_000));
         broker.kill();
         broker.restart();
     }
@@ -189,7 +194,7 @@ fn who_asks_again_while_the_past_is_on_its_way_gets_all_of_it_again() {
     let broker = Broker::with(settings);
     room(&broker, 3_000);
     let mut reader = broker.client(V5, "reader");
-    let filter = [("$since/0/room/x/msg/+", 0)];
+    let filter = [("$since/0/room/Home/msg/+", 0)];
     let asks: Vec<u8> = (1..=5).flat_map(|id| packet::subscribe(V5, id, &filter, &[])).collect();
     reader.send(&asks);
     let mut answered = 0;
@@ -213,14 +218,14 @@ fn who_asks_again_while_the_past_is_on_its_way_gets_all_of_it_again() {
 fn retain_of_a_publisher_means_nothing_in_a_room() {
     let broker = Broker::start();
     let mut early = broker.client(V5, "early");
-    early.subscribe("room/x/msg/+", 1);
+    early.subscribe("room/Home/msg/+", 1);
     let mut ann = broker.connect(&Connect::new(V5, "ann").user("ann"));
-    ann.retain("room/x/msg/ann", "one", 1);
-    ann.retain("room/x/msg/ann", "", 1);
+    ann.retain("room/Home/msg/ann", "one", 1);
+    ann.retain("room/Home/msg/ann", "", 1);
     let heard = take(&mut early, 2);
     assert_eq!(texts(&heard), ["one", ""]);
     assert!(heard.iter().all(|message| !message.retain));
-    assert_eq!(replay(&broker, "room/x/msg/+", &[], 2), ["one", ""], "an empty message deletes nothing");
+    assert_eq!(replay(&broker, "room/Home/msg/+", &[], 2), ["one", ""], "an empty message deletes nothing");
 }
 
 /// Joins a room again and again while somebody speaks without pause.
@@ -236,7 +241,7 @@ fn join_while_speaking(join: impl Fn(&Broker, usize) -> Vec<String> + Sync) {
             let mut ann = Old::connect(&broker, "ann", true);
             let mut said = 0_usize;
             while !is_over.load(Ordering::SeqCst) {
-                ann.say("room/x/msg/ann", &said.to_string(), (said % 2) as u8);
+                ann.say("room/Home/msg/ann", &said.to_string(), (said % 2) as u8);
                 said += 1;
             }
         });
@@ -263,7 +268,7 @@ fn join_while_speaking(join: impl Fn(&Broker, usize) -> Vec<String> + Sync) {
 fn who_joins_while_somebody_speaks_misses_nothing() {
     join_while_speaking(|broker, index| {
         let mut reader = broker.client(V5, &format!("reader-{index}"));
-        reader.subscribe("$last/10/room/x/msg/+", (index % 3) as u8);
+        reader.subscribe("$last/10/room/Home/msg/+", (index % 3) as u8);
         texts(&take(&mut reader, 60))
     });
 }
@@ -273,11 +278,11 @@ fn ordinary_clients_that_join_while_somebody_speaks_miss_nothing() {
     join_while_speaking(|broker, index| {
         if index % 2 == 0 {
             let mut reader = Old::connect(broker, &format!("reader{index}"), true);
-            reader.subscribe("$since/0/room/x/msg/+", 1);
+            reader.subscribe("$since/0/room/Home/msg/+", 1);
             reader.hear_texts(60)
         } else {
             let mut reader = New::connect(broker, &format!("reader{index}"), true);
-            reader.subscribe("room/x/msg/+", 1);
+            reader.subscribe("room/Home/msg/+", 1);
             reader.hear_texts(60)
         }
     });

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rumqttc::v5;
 use rumqttc::v5::mqttbytes::v5 as packet5;
 
+use crate::harness::client::is_of_place;
 use crate::harness::{Broker, Publish, RawClient, property};
 
 /// How long anything may take: far longer than it does, for a busy machine.
@@ -130,7 +131,9 @@ impl Old {
         let event = self.connection.recv_timeout(LIMIT);
         let Ok(event) = event else { panic!("waited {LIMIT:?} for {what}") };
         let rumqttc::Event::Incoming(packet) = event.expect("the connection lives") else { return None };
-        if let rumqttc::Packet::Publish(publish) = &packet {
+        if let rumqttc::Packet::Publish(publish) = &packet
+            && !is_of_place(&publish.topic)
+        {
             let text = String::from_utf8(publish.payload.to_vec()).expect("text");
             let topic = publish.topic.clone();
             self.heard.push_back(Heard { topic, text, retain: publish.retain, seq: None });
@@ -218,7 +221,9 @@ impl New {
         let event = self.connection.recv_timeout(LIMIT);
         let Ok(event) = event else { panic!("waited {LIMIT:?} for {what}") };
         let v5::Event::Incoming(packet) = event.expect("the connection lives") else { return None };
-        if let packet5::Packet::Publish(publish) = &packet {
+        if let packet5::Packet::Publish(publish) = &packet
+            && !is_of_place(&String::from_utf8_lossy(&publish.topic))
+        {
             let properties = publish.properties.as_ref().map(|properties| &properties.user_properties[..]);
             self.heard.push_back(Heard {
                 topic: String::from_utf8(publish.topic.to_vec()).expect("text"),

@@ -2,6 +2,7 @@
 //! shard or disk finishes first.
 
 use crate::io::ConnId;
+use katydid_chat::code::Code;
 use katydid_mqtt::{packet::PacketId, reason::ReasonCode};
 use std::collections::VecDeque;
 
@@ -20,13 +21,39 @@ pub(crate) struct Outcome {
     pub(crate) reason: ReasonCode,
     /// Number and time in the room, where it is a room's message.
     pub(crate) numbered: Option<(u64, u64)>,
+    /// Why chat refused it.
+    pub(crate) code: Option<Code>,
 }
 
 impl Outcome {
-    pub(crate) const SUCCESS: Self = Self { reason: ReasonCode::Success, numbered: None };
+    pub(crate) const SUCCESS: Self = Self { reason: ReasonCode::Success, numbered: None, code: None };
 
     pub(crate) fn refused(reason: ReasonCode) -> Self {
-        Self { reason, numbered: None }
+        Self { reason, numbered: None, code: None }
+    }
+
+    /// Chat refused it.
+    pub(crate) fn denied(code: Code) -> Self {
+        Self { reason: reason_of(code), numbered: None, code: Some(code) }
+    }
+}
+
+/// The reason code that says most nearly what a code says.
+pub(crate) fn reason_of(code: Code) -> ReasonCode {
+    match code {
+        Code::RateSignIn | Code::RatePassword | Code::RateRequests => ReasonCode::QuotaExceeded,
+        Code::TooMany | Code::Full | Code::Limit | Code::MessageTooLong => ReasonCode::QuotaExceeded,
+        Code::BadEvent | Code::MessageNotFound => ReasonCode::PayloadFormatInvalid,
+        _ => ReasonCode::NotAuthorized,
+    }
+}
+
+/// The same for CONNACK.
+pub(crate) fn sign_in_reason(code: Code) -> ReasonCode {
+    match code {
+        Code::LoginNameUsed | Code::LoginBlocked | Code::LoginAnonymousRefused => ReasonCode::NotAuthorized,
+        Code::RateSignIn => ReasonCode::ConnectionRateExceeded,
+        _ => ReasonCode::BadUserNameOrPassword,
     }
 }
 

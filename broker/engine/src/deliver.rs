@@ -417,7 +417,15 @@ impl Delivering<'_> {
 /// Whether a session may read a plain message now.
 fn may_read(settings: &Settings, session: &Session, message: &Message) -> bool {
     let (account, client) = (session.account.as_deref(), &*session.client_id);
-    settings.access.is_open() || settings.access.permits(account, client, Action::Read, message.topic())
+    // What is said in places is for those who are there; the access list is for plain topics.
+    settings.access.is_open()
+        || (settings.rooms.enabled && is_chat(message.topic()))
+        || settings.access.permits(account, client, Action::Read, message.topic())
+}
+
+fn is_chat(topic: &str) -> bool {
+    let root = topic.split('/').next().unwrap_or_default();
+    katydid_chat::topic::ROOTS.contains(&root)
 }
 
 enum Pumped {

@@ -2,6 +2,7 @@
 
 use crate::{
     Engine,
+    desk::{Asked, Secret, Shown},
     io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
     link::{OwnAliases, Pause, Phase},
@@ -13,21 +14,31 @@ use crate::{
     timers::Timer,
     will::Will,
 };
+use katydid_chat::{code::Code, permission::UserKind};
 use katydid_mqtt::{
     encode,
     packet::{ConnAck, ConnAckProperties, Connect, Version},
+    properties::UserPropertiesBuf,
     reason::ReasonCode,
     session::{Inbound, Outbound},
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// No CONNACK is longer, but for the client identifier in it.
 const CONNACK_BYTES: usize = 64;
 
+/// No name with what belongs to it is longer there.
+const NAME_BYTES: usize = 128;
+
 /// What a CONNECT asked for, while it waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    account: Option<Arc<str>>,
+    pub(crate) account: Option<Arc<str>>,
+    pub(crate) kind: UserKind,
+    /// Until the directory has said what to check it against.
+    pub(crate) password: Option<Secret>,
+    /// The hash came from the directory, which is told how the check ended.
+    pub(crate) is_checked_for_directory: bool,
     client_id: Arc<str>,
     is_assigned: bool,
     clean_start: bool,
@@ -68,6 +79,9 @@ impl Engine {
         };
         let request = Request {
             account: account.clone(),
+            kind: UserKind::Guest,
+            password: None,
+            is_checked_for_directory: false,
             client_id,
             is_assigned,
             clean_start: connect.clean_start,
@@ -76,6 +90,10 @@ impl Engine {
             receive_maximum: connect.properties.receive_maximum.unwrap_or(u16::MAX),
             will,
         };
+        if let (Some(name), true) = (&account, self.settings.rooms.enabled) {
+            let name = name.clone();
+            return self.enter_with_name(conn, connect, request, name, is_certified);
+        }
         let hash = account.as_deref().and_then(|name| self.settings.accounts.get(name)).cloned();
         match (hash, connect.password) {
             _ if is_certified => self.enter(conn.slot, request),
@@ -99,9 +117,7 @@ impl Engine {
 
     /// Without registered users a password means nothing and is ignored; with them it must fit somebody.
     fn allows_anonymous(&mut self, conn: ConnId, has_password: bool) -> bool {
-        let listener = self.links.by_conn(conn).map_or(0, |link| link.peer.listener);
-        let allowed = self.settings.listeners.get(usize::from(listener)).is_some_and(|it| it.allow_anonymous);
-        allowed && (!has_password || self.settings.accounts.is_empty())
+        self.lets_anonymous_in(conn) && (!has_password || self.settings.accounts.is_empty())
     }
 
     fn refusal(&mut self, connect: &Connect<'_>) -> Option<ReasonCode> {
@@ -147,23 +163,69 @@ impl Engine {
 
     /// The password was checked.
     pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
-        let Some(request) = self.take_request(conn) else { return };
-        match verdict {
-            Verdict::Good => self.enter(conn.slot, *request),
-            Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
-            Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
+        let Some(link) = self.links.by_conn(conn) else { return };
+        let Phase::Verifying(request) = &link.phase else { return };
+        match (&request.account, verdict) {
+            (Some(name), Verdict::Good | Verdict::Bad) if request.is_checked_for_directory => {
+                let shown = if verdict == Verdict::Good { Shown::Checked } else { Shown::Failed };
+                let name = name.clone();
+                self.sign_in(conn, name, shown);
+            }
+            (_, verdict) => {
+                let Some(request) = self.take_request(conn) else { return };
+                match verdict {
+                    Verdict::Good => self.enter(conn.slot, *request),
+                    Verdict::Bad => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
+                    Verdict::Unchecked => self.refuse_connect(conn.slot, ReasonCode::ServerBusy),
+                }
+            }
         }
+    }
+
+    /// A CONNECT with a name, where names are people: the directory says whether it may have it.
+    fn enter_with_name(
+        &mut self,
+        conn: ConnId,
+        connect: &Connect<'_>,
+        mut request: Request,
+        name: Arc<str>,
+        is_certified: bool,
+    ) {
+        let shown = match connect.password {
+            _ if is_certified => Shown::Certificate,
+            Some(password) if !password.0.is_empty() => {
+                request.password = Some(Secret(password.0.to_vec()));
+                Shown::Password(Secret(password.0.to_vec()))
+            }
+            _ => {
+                let exclusive = connect.properties.user_properties.first("exclusive") == Some("1");
+                Shown::None { exclusive }
+            }
+        };
+        self.wait_for_sign_in(conn, request);
+        self.sign_in(conn, name, shown);
+    }
+
+    pub(crate) fn lets_anonymous_in(&mut self, conn: ConnId) -> bool {
+        let listener = self.links.by_conn(conn).map_or(0, |link| link.peer.listener);
+        self.settings.listeners.get(usize::from(listener)).is_some_and(|it| it.allow_anonymous)
     }
 
     /// Refuses a CONNECT, with the answer that its version has, and closes.
     pub(crate) fn refuse_connect(&mut self, slot: u32, reason: ReasonCode) {
+        self.refuse_connect_for(slot, reason, None);
+    }
+
+    /// The same, with the code that says why.
+    pub(crate) fn refuse_connect_for(&mut self, slot: u32, reason: ReasonCode, code: Option<Code>) {
         let Some(link) = self.links.by_slot(slot) else { return };
         let version = link.version;
         self.links.counters.connects_refused += 1;
         let has_answer = version == Version::V5 || reason.connack_return_code().is_some();
         if has_answer {
-            let connack =
-                ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+            let reason_string = code.filter(|_| version == Version::V5).map(Code::as_str);
+            let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
+            let connack = ConnAck { session_present: false, reason, properties };
             self.links.send(slot, |out| {
                 let _ = encode::connack(out, version, &connack);
             });
@@ -172,7 +234,7 @@ impl Engine {
     }
 
     /// Lets a client in: takes over or makes its session, answers, and sends what waits.
-    fn enter(&mut self, slot: u32, request: Request) {
+    pub(crate) fn enter(&mut self, slot: u32, request: Request) {
         let expiry_secs = request.expiry_secs.min(self.settings.limits.session_expiry_secs);
         if !self.takes_connack(slot, &request, expiry_secs) {
             self.links.counters.connects_refused += 1;
@@ -208,6 +270,7 @@ impl Engine {
         let now = self.now;
         let Some(session) = self.sessions.by_index(index) else { return };
         session.link = Some(slot);
+        session.kind = request.kind;
         session.expiry_secs = expiry_secs;
         session.outbound.set_window(window);
         session.outbound.resume();
@@ -229,8 +292,9 @@ impl Engine {
                 will
             });
         }
+        self.tell_connected(index, slot);
         self.save_session(index);
-        self.send_connack(slot, &request, session_present, expiry_secs);
+        self.send_connack(slot, &request, session_present, (expiry_secs, publisher));
         if session_present {
             self.tell_groups(index);
             self.wait_to_resume(index, slot);
@@ -273,7 +337,7 @@ impl Engine {
     }
 
     /// The CONNECT that a connection waits with; it is read again.
-    fn take_request(&mut self, conn: ConnId) -> Option<Box<Request>> {
+    pub(crate) fn take_request(&mut self, conn: ConnId) -> Option<Box<Request>> {
         let link = self.links.by_conn(conn)?;
         let phase = std::mem::replace(&mut link.phase, Phase::Greeting);
         let Phase::Verifying(request) = phase else {
@@ -299,6 +363,10 @@ impl Engine {
             id,
             account: request.account.clone(),
             client_id: request.client_id.clone(),
+            name: None,
+            kind: request.kind,
+            ignored: None,
+            stood: HashMap::default(),
             link: None,
             expiry_secs: 0,
             ends_at_ms: 0,
@@ -307,7 +375,7 @@ impl Engine {
             arriving: Vec::new(),
             subscriptions: Subscriptions::default(),
             queue: None,
-            rooms: Vec::new(),
+            seats: Vec::new(),
             will: None,
             stamp: 0,
             merged: 0,
@@ -381,10 +449,25 @@ impl Engine {
         encode::connack(&mut packet, version, &connack).is_ok() && packet.len() <= limit as usize
     }
 
-    fn send_connack(&mut self, slot: u32, request: &Request, session_present: bool, expiry_secs: u32) {
+    fn send_connack(
+        &mut self,
+        slot: u32,
+        request: &Request,
+        session_present: bool,
+        (expiry_secs, session): (u32, u64),
+    ) {
         let mut connack = self.connack(slot, request, session_present, expiry_secs);
+        let has_names = self.settings.rooms.enabled;
         let Some(link) = self.links.by_slot(slot) else { return };
         let version = link.version;
+        let mut names = UserPropertiesBuf::default();
+        // Whoever takes little is told by `whoami`.
+        let room = CONNACK_BYTES + request.client_id.len() + NAME_BYTES;
+        if has_names && version == Version::V5 && link.packet_bytes as usize >= room {
+            let guest = || Session::guest_name(session).into();
+            let _ = names.push("user", &request.account.clone().unwrap_or_else(guest));
+        }
+        connack.properties.user_properties = names.borrowed();
         if (link.packet_bytes as usize) < CONNACK_BYTES + request.client_id.len() {
             connack.properties.topic_alias_maximum = None;
         }
@@ -405,6 +488,9 @@ impl Engine {
         self.fire_will(index);
         self.drop_subscriptions(index);
         let Some(session) = self.sessions.remove(index) else { return };
+        if session.name.is_some() {
+            self.ask(Asked::Ended { session: session.id });
+        }
         if session.ends_at_ms != 0 {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
         }
@@ -445,6 +531,7 @@ impl Engine {
         }
         session.link = None;
         let expiry_secs = session.expiry_secs;
+        self.tell_disconnected(index);
         if let (Some(will), true) = (will, publish_will) {
             self.schedule_will(index, *will);
         }

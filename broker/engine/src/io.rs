@@ -79,6 +79,29 @@ pub enum Input {
         /// What became of it.
         verdict: Verdict,
     },
+    /// The answer to [`Output::Hash`].
+    Hashed {
+        /// As asked.
+        ticket: u64,
+        /// The PHC string; empty where hashing failed.
+        phc: String,
+    },
+    /// The answer to [`Output::VerifyFor`].
+    VerifiedFor {
+        /// As asked.
+        ticket: u64,
+        /// Whether the password fits.
+        good: bool,
+    },
+    /// The operator asks for something, of the first shard; answered by [`Output::Operated`].
+    Operate {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// Such as `user/add`.
+        verb: String,
+        /// The JSON.
+        body: Vec<u8>,
+    },
     /// A deadline has passed.
     Tick,
     /// New settings, from the next packet on; connections stay.
@@ -132,6 +155,29 @@ pub enum Output {
         hash: Arc<str>,
         /// The password; the driver wipes it after use.
         password: Vec<u8>,
+    },
+    /// Hash a password with Argon2id, on another thread, and say [`Input::Hashed`].
+    Hash {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// The password; the driver wipes it after use.
+        password: Vec<u8>,
+    },
+    /// Check a password for the directory, on another thread, and say [`Input::VerifiedFor`].
+    VerifyFor {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// The PHC string to check against.
+        hash: Arc<str>,
+        /// The password; the driver wipes it after use.
+        password: Vec<u8>,
+    },
+    /// The answer to [`Input::Operate`]; everything that it says is on disk.
+    Operated {
+        /// As asked.
+        ticket: u64,
+        /// JSON.
+        payload: String,
     },
     /// Stop reading from the connection.
     Pause {
@@ -189,6 +235,14 @@ pub enum ReadQuery {
         entries: usize,
         /// How much at most.
         bytes: usize,
+    },
+    /// The first number that a log keeps which holds no more than this: as one entry without content, or none where
+    /// nothing has to go.
+    Excess {
+        /// Sum of the entries' bytes at most.
+        most_bytes: u64,
+        /// No entry older than this, in milliseconds since the Unix epoch.
+        since_ms: u64,
     },
     /// From the first entry at or after a time on.
     Since {

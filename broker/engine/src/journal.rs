@@ -35,6 +35,10 @@ pub(crate) enum Waiter {
     Marked(Mark, u64),
     /// A CONNECT that took something off the disk: it may be answered.
     Enter(ConnId),
+    /// The answer of the directory under this key.
+    Answer(u64),
+    /// Everybody on this shard whom an eviction names is out.
+    Evicted(u64),
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId, ReasonCode),
 }

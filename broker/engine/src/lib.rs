@@ -19,6 +19,7 @@ mod acks;
 pub mod counters;
 mod crossing;
 mod deliver;
+mod desk;
 pub mod filter_map;
 mod handshake;
 pub mod io;
@@ -30,6 +31,7 @@ mod mutant;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 pub mod persist;
+mod place;
 mod plain;
 mod publish;
 mod queue;
@@ -37,7 +39,6 @@ mod receive;
 mod restore;
 mod retained;
 pub mod ring;
-mod room;
 mod route;
 mod session;
 pub mod settings;
@@ -107,16 +108,25 @@ pub struct Engine {
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
-    homes: HashMap<Arc<str>, Box<room::home::Home>, FixedState>,
+    homes: HashMap<Arc<str>, Box<place::home::Home>, FixedState>,
     dirty_homes: Vec<Arc<str>>,
     leases: VecDeque<(Arc<str>, u64)>,
-    fetches: Slab<room::home::Fetch>,
-    views: Slab<room::view::View>,
+    fetches: Slab<place::home::Fetch>,
+    views: Slab<place::view::View>,
     view_names: HashMap<Arc<str>, u32, FixedState>,
     dirty_views: Vec<u32>,
-    entering: Slab<room::Entering>,
+    entering: Slab<place::Entering>,
+    entering_all: Slab<place::EnteringAll>,
+    /// The directory, where this is its shard.
+    desk: Option<Box<desk::Desk>>,
+    /// The record for which it could not be made.
+    damaged: Option<Vec<u8>>,
+    /// What is asked of it, and has not been looked at.
+    asks: desk::Asks,
+    /// The second in which refusals were told last, and how many.
+    notices: (u64, u32),
     /// Pages that were asked for.
-    reads: Slab<room::Reading>,
+    reads: Slab<place::Reading>,
 }
 
 /// A driver makes all engines on one thread and moves each to its own.
@@ -171,9 +181,18 @@ impl Engine {
             view_names: HashMap::default(),
             dirty_views: Vec::new(),
             entering: Slab::new(),
+            entering_all: Slab::new(),
+            desk: None,
+            damaged: None,
+            asks: desk::Asks::new(),
+            notices: (0, 0),
             reads: Slab::new(),
         };
+        if shard.0 == 0 && engine.settings.rooms.enabled {
+            engine.open_desk(restored, entropy);
+        }
         engine.restore(restored);
+        engine.serve();
         engine.timers.set(now.mono_ms + tick::IDLE_ROOMS_MS, timers::Timer::IdleRooms);
         engine
     }
@@ -184,6 +203,7 @@ impl Engine {
         self.now = now;
         let used = self.take_packets(conn, bytes);
         self.links.counters.bytes_received += used as u64;
+        self.serve();
         used
     }
 
@@ -191,6 +211,7 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         self.take_input(input);
+        self.serve();
     }
 
     /// Ends a tick: moves room entries and queued messages into the rings of connections that can take them.
@@ -236,7 +257,10 @@ impl Engine {
 
     /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.
     pub fn next_deadline(&self) -> Option<u64> {
-        if self.sessions.has_ready() { Some(0) } else { self.timers.next() }
+        if self.sessions.has_ready() || !self.dirty_homes.is_empty() || !self.dirty_views.is_empty() {
+            return Some(0);
+        }
+        [self.timers.next(), self.desk_deadline()].into_iter().flatten().min()
     }
 
     /// The next number of a generator that a simulation can replay (splitmix64).
@@ -254,23 +278,29 @@ impl Engine {
 /// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
 /// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
 /// identifiers that they make.
+///
+/// # Errors
+/// A record of the directory that does not parse: its key. Nothing starts on half of what there was.
 pub fn start(
     settings: &Arc<Settings>,
     shards: usize,
     entropy: u64,
     now: Now,
     restored: &Restored,
-) -> Vec<Engine> {
+) -> Result<Vec<Engine>, Vec<u8>> {
     let engine =
         |shard: usize| Engine::new(settings.clone(), ShardId(shard as u16), shards, entropy, now, restored);
     let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
+    if let Some(key) = engines.iter_mut().find_map(|engine| engine.damaged.take()) {
+        return Err(key);
+    }
     exchange(&mut engines, now);
     // What became due while the broker was down is over before anybody connects.
     for engine in &mut engines {
         engine.handle(now, Input::Tick);
     }
     exchange(&mut engines, now);
-    engines
+    Ok(engines)
 }
 
 /// Carries messages between engines until they have nothing more to say.

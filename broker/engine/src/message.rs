@@ -31,6 +31,8 @@ pub(crate) struct Message {
     pub(crate) seq: u64,
     /// When its room numbered it, in milliseconds since the Unix epoch; 0 outside rooms.
     pub(crate) time_ms: u64,
+    /// What was said was taken away: only topic, number and time are left, and nobody is sent it.
+    pub(crate) is_deleted: bool,
 }
 
 /// How one delivery differs from another of the same message.
@@ -80,6 +82,17 @@ impl Message {
         Self::build(topic, &[], payload, Meta { qos: QoS::AtMostOnce, retain, publisher: 0 })
     }
 
+    /// The answer to a request, with the Correlation Data that came with it.
+    pub(crate) fn answer(topic: &str, payload: &[u8], correlation: Option<&[u8]>) -> Self {
+        let mut forwarded = vec![0x01, 1];
+        if let Some(data) = correlation {
+            forwarded.push(0x09);
+            forwarded.extend_from_slice(&u16::try_from(data.len()).unwrap_or(0).to_be_bytes());
+            forwarded.extend_from_slice(data);
+        }
+        Self::build(topic, &forwarded, payload, Meta { qos: QoS::AtLeastOnce, retain: false, publisher: 0 })
+    }
+
     fn build(topic: &str, forwarded: &[u8], payload: &[u8], meta: Meta) -> Self {
         let mut buffer = Vec::with_capacity(topic.len() + forwarded.len() + payload.len() + 6);
         let topic_bytes = u16::try_from(topic.len()).expect("a decoded topic is at most 65,535 bytes");
@@ -102,6 +115,7 @@ impl Message {
             expires_at_ms: None,
             seq: 0,
             time_ms: 0,
+            is_deleted: false,
         }
     }
 
@@ -118,6 +132,36 @@ impl Message {
         let meta = Meta { qos: self.qos, retain: self.retain, publisher: self.publisher };
         let built = Self::build(self.topic(), &forwarded, self.payload(), meta);
         Self { expires_at_ms: self.expires_at_ms, seq, time_ms, ..built }
+    }
+
+    /// What is left of an entry whose content was taken away.
+    pub(crate) fn deleted(&self) -> Self {
+        let meta = Meta { qos: self.qos, retain: false, publisher: self.publisher };
+        let built = Self::build(self.topic(), &[], &[], meta);
+        Self { seq: self.seq, time_ms: self.time_ms, is_deleted: true, ..built }
+    }
+
+    /// The value of the first user property of a name.
+    pub(crate) fn user_property(&self, name: &str) -> Option<&str> {
+        let mut reader = Reader(self.properties());
+        while let Some(kind) = reader.byte() {
+            match kind {
+                0x26 => {
+                    let (found, value) = (reader.text()?, reader.text()?);
+                    if found == name {
+                        return Some(value);
+                    }
+                }
+                // Payload Format Indicator, Content Type, Response Topic, Correlation Data: all that is forwarded.
+                0x01 => drop(reader.byte()?),
+                0x03 | 0x08 | 0x09 => {
+                    let length = reader.u16()?;
+                    reader.take(usize::from(length))?;
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// The topic name.
@@ -242,7 +286,10 @@ impl Message {
     pub(crate) fn to_disk(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.buffer.len() + 48);
         out.push(DISK_FORMAT);
-        let flags = self.qos as u8 | u8::from(self.retain) << 2 | u8::from(self.expires_at_ms.is_some()) << 3;
+        let flags = self.qos as u8
+            | u8::from(self.retain) << 2
+            | u8::from(self.expires_at_ms.is_some()) << 3
+            | u8::from(self.is_deleted) << 4;
         out.push(flags);
         out.extend_from_slice(&self.publisher.to_be_bytes());
         if let Some(at) = self.expires_at_ms {
@@ -294,6 +341,7 @@ impl Message {
             expires_at_ms,
             seq,
             time_ms,
+            is_deleted: flags & 16 != 0,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Permission to publish and subscribe, decided in one place for every path: packets, wills, deliveries.
 
-use crate::{Engine, access::Action, mutant::Mutant};
-use katydid_chat::topic::{self, Filter, Topic};
+use crate::{Engine, access::Action, mutant::Mutant, session::Session};
+use katydid_chat::topic::{self, Channel, Filter, Topic};
 use katydid_mqtt::reason::ReasonCode;
 
 impl Engine {
@@ -14,38 +14,37 @@ impl Engine {
         }
     }
 
-    /// What a filter means here.
-    pub(crate) fn classify_filter<'a>(&self, filter: &'a str) -> Filter<'a> {
-        if self.settings.rooms.enabled { topic::classify_filter(filter) } else { Filter::Plain }
+    /// What a filter means here to a user.
+    pub(crate) fn classify_filter<'a>(&self, filter: &'a str, me: Option<&str>) -> Filter<'a> {
+        if self.settings.rooms.enabled { topic::classify_filter(filter, me) } else { Filter::Plain }
     }
 
     /// Whether a client may publish to a topic now.
-    pub(crate) fn permits_publish(
-        &self,
-        account: Option<&str>,
-        client_id: &str,
-        topic: &str,
-    ) -> Result<(), ReasonCode> {
+    pub(crate) fn permits_publish(&self, session: &Session, topic: &str) -> Result<(), ReasonCode> {
+        let (account, client_id) = (session.account.as_deref(), &*session.client_id);
         match self.classify(topic) {
             Topic::Plain if self.settings.access.permits(account, client_id, Action::Write, topic) => Ok(()),
             // The sender is true: the topic names its publisher.
-            Topic::Room(said) if account == Some(said.from) || Mutant::ForgedSender.is_on() => Ok(()),
+            Topic::Said(said)
+                if said.channel != Channel::Post
+                    && (session.is_called(said.from) || Mutant::ForgedSender.is_on()) =>
+            {
+                Ok(())
+            }
+            Topic::Profile { user } if account == Some(user) => Ok(()),
+            Topic::Request { .. } if self.settings.rooms.enabled => Ok(()),
             _ => Err(ReasonCode::NotAuthorized),
         }
     }
 
     /// Whether a client may subscribe to a filter now.
-    pub(crate) fn permits_subscribe(
-        &self,
-        account: Option<&str>,
-        client_id: &str,
-        filter: &str,
-    ) -> Result<(), ReasonCode> {
-        match self.classify_filter(filter) {
+    pub(crate) fn permits_subscribe(&self, session: &Session, filter: &str) -> Result<(), ReasonCode> {
+        let (account, client_id) = (session.account.as_deref(), &*session.client_id);
+        match self.classify_filter(filter, session.name.as_deref()) {
             Filter::Plain if self.settings.access.permits(account, client_id, Action::Subscribe, filter) => {
                 Ok(())
             }
-            Filter::Room { .. } | Filter::EveryRoom { .. } => Ok(()),
+            Filter::Place { .. } | Filter::Every { .. } | Filter::Own { .. } | Filter::Users => Ok(()),
             _ => Err(ReasonCode::NotAuthorized),
         }
     }

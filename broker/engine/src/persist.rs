@@ -10,24 +10,28 @@ use crate::{
     will::Will,
 };
 use bytes::Bytes;
+use katydid_chat::{
+    permission::UserKind,
+    topic::{self, Topic},
+};
 use katydid_mqtt::packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use katydid_store::{Entry, LogId, Op, Space};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Session identifier to session record.
 pub const SESSIONS: Space = Space(1);
 /// Topic to retained message.
 pub const RETAINED: Space = Space(2);
-/// Room name to log and leased number.
-pub const ROOMS: Space = Space(3);
-/// Session identifier and room name to the number that the session gets next.
+/// Place to log and leased number.
+pub const PLACES: Space = Space(3);
+/// Session identifier and place to the number that the session gets next.
 pub const POSITIONS: Space = Space(4);
 /// Session identifier and packet identifier of an inbound QoS 2 message that is not released.
 pub const INBOUND: Space = Space(5);
 /// Session identifier and packet identifier to an outbound message in flight, or its release.
 pub const OUTBOUND: Space = Space(6);
 
-/// Session identifier and room name, or none for the session's queue, to the number below which every QoS 2 message has
+/// Session identifier and place, or none for the session's queue, to the number below which every QoS 2 message has
 /// been given a packet identifier: a restart gives it no other.
 pub const SENT: Space = Space(7);
 
@@ -41,7 +45,13 @@ pub const WILLS: Space = Space(9);
 /// Session identifier and filter to the options of a subscription.
 pub const SUBSCRIPTIONS: Space = Space(10);
 
-/// Logs of rooms have the highest bit clear, queues of sessions have it set.
+/// What the directory of people and places keeps, by its own keys.
+pub const CHAT: Space = Space(11);
+
+/// Place, a zero byte, and user to the read marker of the user there.
+pub const MARKERS: Space = Space(12);
+
+/// Logs of places have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
 
 pub(crate) fn queue_log(session: u64) -> LogId {
@@ -125,37 +135,72 @@ pub(crate) fn delete_retained(topic: &str) -> Op {
     delete(RETAINED, topic.to_owned())
 }
 
-pub(crate) fn put_room(name: &str, log: LogId, leased: u64) -> Op {
-    put(ROOMS, name.to_owned(), [log.to_be_bytes(), leased.to_be_bytes()].concat())
+pub(crate) fn put_place(name: &str, log: LogId, leased: u64) -> Op {
+    put(PLACES, name.to_owned(), [log.to_be_bytes(), leased.to_be_bytes()].concat())
 }
 
-/// The log and the leased number of a room.
-pub(crate) fn read_room(value: &[u8]) -> Option<(LogId, u64)> {
+/// The log and the leased number of a place.
+pub(crate) fn read_place(value: &[u8]) -> Option<(LogId, u64)> {
     let mut reader = Reader(value);
     Some((reader.u64()?, reader.u64()?))
 }
 
-pub(crate) fn put_position(session: u64, room: &str, position: u64) -> Op {
-    put(POSITIONS, session_key(session, room.as_bytes()), position.to_be_bytes().to_vec())
+pub(crate) fn put_position(session: u64, place: &str, position: u64) -> Op {
+    put(POSITIONS, session_key(session, place.as_bytes()), position.to_be_bytes().to_vec())
 }
 
-pub(crate) fn delete_position(session: u64, room: &str) -> Op {
-    delete(POSITIONS, session_key(session, room.as_bytes()))
+pub(crate) fn delete_position(session: u64, place: &str) -> Op {
+    delete(POSITIONS, session_key(session, place.as_bytes()))
 }
 
-/// A QoS 2 message is sent: from the session's queue, or from a room.
+/// A number on its own, as positions and the like are written.
+pub(crate) fn read_number(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// A record of the directory.
+pub(crate) fn put_chat(key: Vec<u8>, value: Vec<u8>) -> Op {
+    put(CHAT, key, value)
+}
+
+pub(crate) fn delete_chat(key: Vec<u8>) -> Op {
+    delete(CHAT, key)
+}
+
+fn marker_key(place: &str, user: &str) -> Vec<u8> {
+    [place.as_bytes(), &[0], user.as_bytes()].concat()
+}
+
+pub(crate) fn put_marker(place: &str, user: &str, seq: u64) -> Op {
+    put(MARKERS, marker_key(place, user), seq.to_be_bytes().to_vec())
+}
+
+pub(crate) fn delete_marker(place: &str, user: &str) -> Op {
+    delete(MARKERS, marker_key(place, user))
+}
+
+/// The place, the user and the number of a read marker.
+pub(crate) fn read_marker<'a>(key: &'a [u8], value: &[u8]) -> Option<(&'a str, &'a str, u64)> {
+    let (place, user) = std::str::from_utf8(key).ok()?.split_once('\0')?;
+    Some((place, user, Reader(value).u64()?))
+}
+
+/// A QoS 2 message is sent: from the session's queue, or from a place.
 pub(crate) fn put_sent(session: u64, sent: &Sent) -> Option<Op> {
     let (place, seq) = match sent.origin {
         Origin::Queue(0) => return None,
-        Origin::Queue(seq) => ("", seq),
-        Origin::Room(_, seq) => (sent.message.topic().split('/').nth(1)?, seq),
+        Origin::Queue(seq) => (Cow::Borrowed(""), seq),
+        Origin::Place(_, seq) => match topic::classify(sent.message.topic()) {
+            Topic::Said(said) => (said.place(), seq),
+            _ => return None,
+        },
     };
     Some(put(SENT, session_key(session, place.as_bytes()), (seq + 1).to_be_bytes().to_vec()))
 }
 
-/// A session starts anew in a room, or leaves it; without a room, its queue goes.
-pub(crate) fn delete_sent(session: u64, room: &str) -> Op {
-    delete(SENT, session_key(session, room.as_bytes()))
+/// A session starts anew in a place, or leaves it; without a place, its queue goes.
+pub(crate) fn delete_sent(session: u64, place: &str) -> Op {
+    delete(SENT, session_key(session, place.as_bytes()))
 }
 
 pub(crate) fn put_inbound(mark: Mark) -> Op {
@@ -199,7 +244,7 @@ pub(crate) fn put_outbound_at(session: u64, packet_id: PacketId, qos: QoS, sent:
         push_ids(&mut value, sent.ids.as_slice());
         let (kind, log, seq) = match sent.origin {
             Origin::Queue(seq) => (0, 0, seq),
-            Origin::Room(log, seq) => (1, log, seq),
+            Origin::Place(log, seq) => (1, log, seq),
         };
         value.push(kind);
         value.extend_from_slice(&log.to_be_bytes());
@@ -224,7 +269,7 @@ pub(crate) fn read_outbound(value: &Bytes) -> Option<Option<(QoS, Sent)>> {
     let kind = reader.byte()?;
     let (log, seq) = (reader.u64()?, reader.u64()?);
     let message = Message::from_disk(&value.slice(value.len() - reader.0.len()..))?;
-    let origin = if kind == 0 { Origin::Queue(seq) } else { Origin::Room(log, seq) };
+    let origin = if kind == 0 { Origin::Queue(seq) } else { Origin::Place(log, seq) };
     Some(Some((qos_of(flags)?, Sent { message: Arc::new(message), retain: flags & 4 != 0, ids, origin })))
 }
 
@@ -264,6 +309,7 @@ pub(crate) fn read_will(value: &Bytes) -> Option<(Will, u64)> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionRecord {
     pub(crate) account: Option<Arc<str>>,
+    pub(crate) kind: UserKind,
     pub(crate) client_id: Arc<str>,
     pub(crate) expiry_secs: u32,
     /// When it expires if it does not come back, in milliseconds since the Unix epoch; 0 while connected.
@@ -274,7 +320,7 @@ pub(crate) struct SessionRecord {
 const SESSION_FORMAT: u8 = 2;
 
 pub(crate) fn put_session(session: &Session, now: Now) -> Op {
-    let mut value = vec![SESSION_FORMAT, u8::from(session.account.is_some())];
+    let mut value = vec![SESSION_FORMAT, u8::from(session.account.is_some()), session.kind as u8];
     push_text(&mut value, session.account.as_deref().unwrap_or_default());
     push_text(&mut value, &session.client_id);
     value.extend_from_slice(&session.expiry_secs.to_be_bytes());
@@ -297,18 +343,24 @@ pub(crate) fn read_session(value: &[u8]) -> Option<SessionRecord> {
         return None;
     }
     let has_account = reader.byte()? != 0;
+    let kind = match reader.byte()? {
+        0 => UserKind::Guest,
+        1 => UserKind::Anonymous,
+        2 => UserKind::Registered,
+        _ => return None,
+    };
     let account = reader.text()?;
     let account = has_account.then(|| Arc::from(account));
     let client_id = reader.text()?.into();
     let expiry_secs = reader.u32()?;
     let ends_at_unix_ms = reader.u64()?;
-    Some(SessionRecord { account, client_id, expiry_secs, ends_at_unix_ms })
+    Some(SessionRecord { account, kind, client_id, expiry_secs, ends_at_unix_ms })
 }
 
 /// A record of its own, so that a subscription costs the same however many there are.
 pub(crate) fn put_subscription(session: u64, subscription: &Subscription) -> Op {
     let mut value = subscription.id.to_be_bytes().to_vec();
-    value.push(options_byte(subscription.options));
+    value.push(options_byte(subscription.options) | u8::from(subscription.is_dormant) << 7);
     put(SUBSCRIPTIONS, session_key(session, subscription.filter.as_bytes()), value)
 }
 
@@ -321,6 +373,7 @@ pub(crate) fn read_subscription(key: &[u8], value: &[u8]) -> Option<(u64, Subscr
     let (session, filter) = split_session_key(key)?;
     let mut reader = Reader(value);
     let (id, options) = (reader.u32()?, reader.byte()?);
+    let is_dormant = options & 0x80 != 0;
     let options = SubscribeOptions {
         qos: qos_of(options)?,
         no_local: options & 4 != 0,
@@ -328,7 +381,7 @@ pub(crate) fn read_subscription(key: &[u8], value: &[u8]) -> Option<(u64, Subscr
         retain_handling: RetainHandling::Send,
     };
     let filter = std::str::from_utf8(filter).ok()?.into();
-    Some((session, Subscription { filter, options, id }))
+    Some((session, Subscription { filter, options, id, is_dormant }))
 }
 
 /// Forgets everything about a session but what others share.

@@ -3,8 +3,7 @@
 use crate::{
     Engine,
     acks::{AckToken, Outcome},
-    crossing::Crossing,
-    crossing::{Mark, Reply},
+    crossing::{By, Crossing, Mark, Reply},
     io::{ConnId, Output, ShardMessage},
     link::Pause,
     message::Message,
@@ -12,7 +11,7 @@ use crate::{
     session::Arriving,
     timers::Timer,
 };
-use katydid_chat::topic::Topic;
+use katydid_chat::{code::Code, topic::Topic};
 use katydid_mqtt::{
     encode,
     packet::{Ack, PacketType, Publish, PublishProperties, QoS, UserProperties, Version},
@@ -77,7 +76,24 @@ impl Engine {
             .filter(|_| needs_mark)
             .map(|id| Mark { session: session.id, packet_id: id.get() });
         let message = Message::from_publish(publish, &topic, session.id, self.now);
-        self.route(Arc::new(message), token.0, mark);
+        let by = By::User { kind: session.kind, is_deaf: version == Version::V4 };
+        let is_stranger = session.name.is_none();
+        match self.classify(&topic) {
+            Topic::Request { verb } => {
+                let outcome = self.request(index, conn.slot, verb, publish);
+                match (outcome.code, token.0) {
+                    (Some(code), _) => self.deny_publish(conn, index, (publish, &topic), token, code),
+                    (None, Some(token)) => self.settle_ack(token, outcome),
+                    (None, None) => {}
+                }
+            }
+            meaning => {
+                if is_stranger && matches!(meaning, Topic::Said(_) | Topic::Profile { .. }) {
+                    self.introduce(index);
+                }
+                self.route(Arc::new(message), token.0, mark, by);
+            }
+        }
         Ok(())
     }
 
@@ -133,16 +149,16 @@ impl Engine {
         {
             return Some(ReasonCode::TopicNameInvalid);
         }
-        if let Err(reason) = self.permits_publish(session.account.as_deref(), &session.client_id, topic) {
+        if let Err(reason) = self.permits_publish(session, topic) {
             return Some(reason);
         }
         if !is_as_stated(&publish.properties, publish.payload) {
             return Some(ReasonCode::PayloadFormatInvalid);
         }
-        // Number and time are the room's to give.
-        let is_room = matches!(self.classify(topic), Topic::Room(_));
+        // Number and time are the place's to give.
+        let is_said = matches!(self.classify(topic), Topic::Said(_));
         let forges = |(name, _): (&str, &str)| matches!(name, "seq" | "time");
-        (is_room && publish.properties.user_properties.iter().any(forges))
+        (is_said && publish.properties.user_properties.iter().any(forges))
             .then_some(ReasonCode::PayloadFormatInvalid)
     }
 
@@ -174,6 +190,34 @@ impl Engine {
             }
             self.links.counters.paused_rate += 1;
             self.links.pause(conn.slot, Pause::Rate);
+        }
+    }
+
+    /// Chat refuses a publish before it is on its way.
+    fn deny_publish(
+        &mut self,
+        conn: ConnId,
+        index: u32,
+        (publish, topic): (&Publish<'_>, &str),
+        token: Registered,
+        code: Code,
+    ) {
+        let version = self.links.by_conn(conn).map_or(Version::V4, |link| link.version);
+        let session = self.sessions.by_index(index);
+        if let (Version::V5, Some(id), Some(session)) = (version, publish.packet_id, session)
+            && publish.qos == QoS::ExactlyOnce
+        {
+            session.inbound.acknowledged(QoS::ExactlyOnce, id);
+        }
+        let counters = &mut self.links.counters;
+        counters.publishes_dropped += 1;
+        counters.refused_not_authorized += 1;
+        if let Some(token) = token.0 {
+            self.settle_ack(token, Outcome::denied(code));
+        }
+        if version == Version::V4 {
+            let name = self.sessions.peek(index).and_then(|session| session.name.clone());
+            name.into_iter().for_each(|name| self.notify_refusal(&name, topic, code));
         }
     }
 
@@ -244,7 +288,8 @@ impl Engine {
                 let _ = numbers.push("time", &crate::message::format_time(time_ms));
             }
             let user_properties: UserProperties<'_> = numbers.borrowed();
-            let packet = Ack { packet_id: ack.packet_id, reason, reason_string: None, user_properties };
+            let reason_string = ack.outcome.code.filter(|_| is_informed).map(Code::as_str);
+            let packet = Ack { packet_id: ack.packet_id, reason, reason_string, user_properties };
             let limit = self.links.by_conn(conn).map_or(u32::MAX, |link| link.packet_bytes) as usize;
             self.links.send(conn.slot, |out| {
                 let start = out.len();

@@ -1,4 +1,4 @@
-//! From what the store held to a running shard: rooms, retained messages, sessions with what waits for them.
+//! From what the store held to a running shard: places, retained messages, sessions with what waits for them.
 
 use crate::{
     Engine, Restored,
@@ -7,12 +7,13 @@ use crate::{
     journal::Waiter,
     mutant::Mutant,
     persist,
-    queue::{Queue, Queued},
-    room::{
+    place::{
         Cause,
         home::{Fetch, Home},
     },
-    session::{Origin, Resumed, Session, Subscription},
+    queue::{Queue, Queued},
+    session::{Origin, Resumed, Session, Stood, Subscription},
+    subscribe::root_of_all,
     subscriptions::Subscriptions,
     timers::Timer,
 };
@@ -33,8 +34,8 @@ impl Engine {
     pub(crate) fn restore(&mut self, restored: &Restored) {
         let logs: HashMap<LogId, LogStats> = restored.logs.iter().copied().collect();
         let of = |space| restored.records.iter().filter(move |(it, ..)| *it == space);
-        for (_, key, value) in of(persist::ROOMS) {
-            self.restore_room(key, value, &logs);
+        for (_, key, value) in of(persist::PLACES) {
+            self.restore_place(key, value, &logs);
         }
         for (_, _, value) in of(persist::RETAINED) {
             if let Some(message) = persist::read_retained(value)
@@ -45,22 +46,36 @@ impl Engine {
                 self.plain.retained.insert(&message);
             }
         }
-        let mut positions: HashMap<(u64, &[u8]), u64> = HashMap::new();
-        for (_, key, value) in of(persist::POSITIONS) {
-            if let (Some(key), Ok(position)) = (persist::split_session_key(key), value.as_ref().try_into()) {
-                positions.insert(key, u64::from_be_bytes(position));
-            }
-        }
-        let mut sent: HashMap<(u64, &[u8]), u64> = HashMap::new();
-        for (_, key, value) in of(persist::SENT) {
-            if let (Some(key), Ok(below)) = (persist::split_session_key(key), value.as_ref().try_into()) {
-                sent.insert(key, u64::from_be_bytes(below));
-            }
-        }
         let mut known = BTreeMap::new();
         for (_, key, value) in of(persist::SESSIONS) {
             if let Some((id, index)) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
+            }
+        }
+        for (_, key, value) in of(persist::POSITIONS) {
+            if let (Some(stood), Some(position)) = (self.stood_mut(&known, key), persist::read_number(value))
+            {
+                stood.position = Some(position);
+            }
+        }
+        for (_, key, value) in of(persist::SENT) {
+            let Some(below) = persist::read_number(value) else { continue };
+            match persist::split_session_key(key) {
+                Some((id, [])) => {
+                    if let Some(queue) = known.get(&id).and_then(|index| self.queue_of(*index)) {
+                        queue.sent_below = below;
+                    }
+                }
+                _ => {
+                    if let Some(stood) = self.stood_mut(&known, key) {
+                        stood.sent_below = below;
+                    }
+                }
+            }
+        }
+        for (_, key, value) in of(persist::MARKERS) {
+            if let Some((place, user, seq)) = persist::read_marker(key, value) {
+                self.restore_marker(place, user, seq);
             }
         }
         let subscribed: Vec<(u64, Subscription)> = of(persist::SUBSCRIPTIONS)
@@ -78,18 +93,17 @@ impl Engine {
                 self.restore_will(*index, will, at_unix_ms);
             }
         }
-        for (id, index) in &known {
-            if let (Some(queue), Some(below)) = (self.queue_of(*index), sent.get(&(*id, &[]))) {
-                queue.sent_below = *below;
-            }
-        }
+        let mut by_session: BTreeMap<u64, Vec<Subscription>> = BTreeMap::new();
         for (id, subscription) in subscribed {
-            self.subscribe_again((id, known[&id]), subscription, &positions, &sent);
+            by_session.entry(id).or_default().push(subscription);
+        }
+        for (id, index) in known {
+            self.restore_subscriptions(index, by_session.remove(&id).unwrap_or_default());
         }
     }
 
-    fn restore_room(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) {
-        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_room(value)) else {
+    fn restore_place(&mut self, key: &[u8], value: &[u8], logs: &HashMap<LogId, LogStats>) {
+        let (Ok(name), Some((log, leased))) = (std::str::from_utf8(key), persist::read_place(value)) else {
             return;
         };
         if home(name, self.shards) != self.shard {
@@ -99,9 +113,9 @@ impl Engine {
         let leased = if Mutant::NumberReused.is_on() { 1 } else { leased };
         let next = leased.max(stats.map_or(1, |stats| stats.next));
         let first = stats.map_or(next, |stats| stats.first);
-        let room =
+        let place =
             Home::new(name.into(), log, next, first).at_time(stats.map_or(0, |stats| stats.last_time_ms));
-        self.homes.insert(room.name.clone(), Box::new(room));
+        self.homes.insert(place.name.clone(), Box::new(place));
         self.links.counters.rooms_now += 1;
     }
 
@@ -136,6 +150,10 @@ impl Engine {
             id,
             account: record.account,
             client_id: record.client_id,
+            name: None,
+            kind: record.kind,
+            ignored: None,
+            stood: HashMap::default(),
             link: None,
             expiry_secs: record.expiry_secs,
             ends_at_ms,
@@ -144,7 +162,7 @@ impl Engine {
             arriving: Vec::new(),
             subscriptions: Subscriptions::default(),
             queue,
-            rooms: Vec::new(),
+            seats: Vec::new(),
             will: None,
             stamp: 0,
             merged: 0,
@@ -237,30 +255,48 @@ impl Engine {
         }
     }
 
+    fn stood_mut(&mut self, known: &BTreeMap<u64, u32>, key: &[u8]) -> Option<&mut Stood> {
+        let (id, place) = persist::split_session_key(key)?;
+        let session = self.sessions.by_index(*known.get(&id)?)?;
+        Some(session.stood.entry(std::str::from_utf8(place).ok()?.into()).or_default())
+    }
+
     fn queue_of(&mut self, index: u32) -> Option<&mut Queue> {
         self.sessions.by_index(index)?.queue.as_deref_mut()
     }
 
-    fn subscribe_again(
-        &mut self,
-        (id, index): (u64, u32),
-        subscription: Subscription,
-        positions: &HashMap<(u64, &[u8]), u64>,
-        sent: &HashMap<(u64, &[u8]), u64>,
-    ) {
+    fn restore_subscriptions(&mut self, index: u32, subscriptions: Vec<Subscription>) {
         use katydid_chat::topic::Filter as ChatFilter;
-        let filter = subscription.filter.clone();
-        match self.classify_filter(&filter) {
-            ChatFilter::Plain => self.watch(None, index, subscription, false),
-            ChatFilter::Room { room, .. } => {
-                let position = positions.get(&(id, room.as_bytes())).copied();
-                let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
-                let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
-                self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
+        let is_chat =
+            |it: &Subscription| !matches!(self.classify_filter(&it.filter, None), ChatFilter::Plain);
+        let has_name = self.sessions.peek(index).is_some_and(|session| session.account.is_some());
+        if has_name || subscriptions.iter().any(is_chat) {
+            self.introduce(index);
+        }
+        let me = self.sessions.peek(index).and_then(|session| session.name.clone());
+        let mut roots = Vec::new();
+        for subscription in subscriptions {
+            let filter = subscription.filter.clone();
+            match self.classify_filter(&filter, me.as_deref()) {
+                ChatFilter::Plain | ChatFilter::Users => self.watch(None, index, subscription, false),
+                ChatFilter::Place { place, .. } if !subscription.is_dormant => {
+                    let session = self.sessions.by_index(index);
+                    let stood =
+                        session.and_then(|session| session.stood.get(place).copied()).unwrap_or_default();
+                    let replay = stood.position.map(|position| Replay::Since(position.saturating_sub(1)));
+                    let cause = Cause::Restart { sent_below: stood.sent_below };
+                    self.enter_place(cause, index, place, subscription, (replay, None));
+                }
+                meaning => {
+                    roots.extend(root_of_all(&meaning));
+                    self.restore_subscription(index, subscription);
+                }
             }
-            _ => {
-                self.restore_subscription(index, subscription);
-            }
+        }
+        roots.sort_unstable_by_key(|root| root.as_str());
+        roots.dedup();
+        for root in roots {
+            self.enter_all(None, index, root, (None, false));
         }
     }
 

@@ -5,12 +5,13 @@
 use crate::{
     Engine,
     acks::{AckToken, Outcome},
-    crossing::{Crossing, Mark, Reply, home},
+    crossing::{By, Crossing, Mark, Reply, home},
     deliver::{Delivering, Grant},
     io::{Output, ShardId, ShardMessage},
     journal::Waiter,
     message::Shared,
     persist,
+    place::Arrival,
     plain::Subscriber,
 };
 use katydid_chat::topic::Topic;
@@ -47,24 +48,30 @@ impl Engine {
         self.outputs.push_back(Output::ToShard { shard, message: ShardMessage(crossing) });
     }
 
-    /// Sends a permitted message on its way: to its room's or topic's home.
-    pub(crate) fn route(&mut self, message: Shared, reply: Option<AckToken>, mark: Option<Mark>) {
+    /// Sends a permitted message on its way: to its place's or topic's home.
+    pub(crate) fn route(&mut self, message: Shared, reply: Option<AckToken>, mark: Option<Mark>, by: By) {
         let home = match self.classify(message.topic()) {
-            Topic::Room(said) => home(said.room, self.shards),
+            Topic::Said(said) => home(&said.place(), self.shards),
             _ => home(message.topic(), self.shards),
         };
         if home == self.shard {
             let shard = self.shard;
-            self.publish_at_home(message, reply.map(|token| Reply { shard, token }), mark);
+            self.publish_at_home(message, reply.map(|token| Reply { shard, token }), mark, by);
         } else {
-            self.send_to(home, Crossing::Publish { message, reply, mark });
+            self.send_to(home, Crossing::Publish { message, reply, mark, by });
         }
     }
 
     /// Publishes a message whose home is this shard.
-    pub(crate) fn publish_at_home(&mut self, message: Shared, reply: Option<Reply>, mark: Option<Mark>) {
+    pub(crate) fn publish_at_home(
+        &mut self,
+        message: Shared,
+        reply: Option<Reply>,
+        mark: Option<Mark>,
+        by: By,
+    ) {
         match self.classify(message.topic()) {
-            Topic::Room(_) => self.publish_to_room(&message, reply, mark),
+            Topic::Said(_) => self.publish_to_place(Arrival { message, by, reply, mark }),
             _ => self.publish_plain(&message, reply, mark),
         }
     }
@@ -77,7 +84,7 @@ impl Engine {
         let mut targets = std::mem::take(&mut self.targets);
         self.plain.targets(message.topic(), self.shard, &mut targets);
         let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
-        let outcome = Outcome { reason, numbered: None };
+        let outcome = Outcome { reason, ..Outcome::SUCCESS };
         let part = match reply {
             Some(reply) if targets.remote.iter().any(|_| true) => {
                 let remaining = targets.remote.len() as u32 + 1;

@@ -8,6 +8,7 @@ use crate::{
     will::DelayedWill,
 };
 use foldhash::fast::FixedState;
+use katydid_chat::permission::UserKind;
 use katydid_mqtt::{
     packet::{PacketId, SubscribeOptions},
     session::{Inbound, Outbound},
@@ -50,8 +51,8 @@ impl Ids {
 pub(crate) enum Origin {
     /// The session's queue; 0 where the message was never stored.
     Queue(u64),
-    /// A room, by its log, and the message's number.
-    Room(u64, u64),
+    /// A place, by its log, and the message's number.
+    Place(u64, u64),
 }
 
 /// A QoS 1 or 2 message in flight to a client.
@@ -70,6 +71,17 @@ pub(crate) struct Subscription {
     pub(crate) options: SubscribeOptions,
     /// 0 is none.
     pub(crate) id: u32,
+    /// It names a place that its user was put out of: it means nothing until it is asked for anew.
+    pub(crate) is_dormant: bool,
+}
+
+/// Where a session stood in a place before a restart.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stood {
+    /// The number that it gets next.
+    pub(crate) position: Option<u64>,
+    /// QoS 2 messages below this were sent.
+    pub(crate) sent_below: u64,
 }
 
 /// A QoS 2 message from the client whose outcome is not known yet; it may be sent again meanwhile.
@@ -91,10 +103,10 @@ pub(crate) struct Resumed {
     pub(crate) is_acknowledged: bool,
 }
 
-/// A session's place in a room.
+/// A session's seat in a place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// The room's view on this shard.
+pub(crate) struct Seat {
+    /// The place's view on this shard.
     pub(crate) view: u32,
     /// The member in that view.
     pub(crate) member: u32,
@@ -107,6 +119,13 @@ pub(crate) struct Session {
     pub(crate) id: u64,
     pub(crate) account: Option<Arc<str>>,
     pub(crate) client_id: Arc<str>,
+    /// Its user's name in chat: the account, or a guest's name once it has one.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) kind: UserKind,
+    /// Whom its user does not hear.
+    pub(crate) ignored: Option<Arc<[Arc<str>]>>,
+    /// Where it stood, in places that it has not entered again since the broker started.
+    pub(crate) stood: HashMap<Box<str>, Stood, FixedState>,
     /// Slot of its connection.
     pub(crate) link: Option<u32>,
     /// Session expiry interval; 0 ends it with its connection.
@@ -118,7 +137,7 @@ pub(crate) struct Session {
     pub(crate) arriving: Vec<Arriving>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) queue: Option<Box<Queue>>,
-    pub(crate) rooms: Vec<Place>,
+    pub(crate) seats: Vec<Seat>,
     pub(crate) will: Option<Box<DelayedWill>>,
     /// Which publish looked at it last, and where its merged subscriptions are.
     pub(crate) stamp: u32,
@@ -141,6 +160,19 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// The name that a guest has in chat.
+    pub(crate) fn guest_name(id: u64) -> String {
+        format!("guest-{id:x}")
+    }
+
+    /// Whether a user name is this session's.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        match &self.account {
+            Some(account) => **account == *name,
+            None => name.strip_prefix("guest-").is_some_and(|_| Self::guest_name(self.id) == name),
+        }
+    }
+
     /// Whether it outlives its connection, so that what waits for it is kept on disk.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry_secs > 0

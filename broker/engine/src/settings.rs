@@ -19,6 +19,8 @@ pub struct Settings {
     pub conceal_refusals: bool,
     /// How rooms behave.
     pub rooms: RoomSettings,
+    /// What the operator decided about people and places.
+    pub chat: katydid_chat::directory::Rules,
     /// Whether sessions, queues, retained messages and rooms are kept in the store.
     pub persistence: bool,
 }
@@ -97,6 +99,14 @@ pub enum QueuePolicy {
     Disconnect,
 }
 
+impl Settings {
+    /// What the directory is told of these settings.
+    pub(crate) fn chat_rules(&self) -> katydid_chat::directory::Rules {
+        let accounts = self.accounts.iter().map(|(name, hash)| (&**name, &**hash));
+        self.chat.clone().with_accounts(accounts)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -143,6 +153,7 @@ impl Default for Settings {
             access: Arc::new(AccessList::allow_all()),
             conceal_refusals: false,
             rooms: RoomSettings::default(),
+            chat: katydid_chat::directory::Rules::default(),
             persistence: true,
         }
     }

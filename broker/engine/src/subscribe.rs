@@ -3,19 +3,24 @@
 
 use crate::{
     Engine,
-    crossing::{Crossing, home},
+    acks::reason_of,
+    crossing::{Crossing, Start, home},
+    desk::Asked,
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
     persist,
+    place::{Cause, start_of},
     plain::{Subscriber, wants_retained},
     receive::Fault,
     retained::Page,
-    room::Cause,
     session::{Session, Subscription},
     subscriptions::Subscriptions,
 };
-use katydid_chat::topic::{self, Filter as ChatFilter, Replay};
+use katydid_chat::{
+    code::Code,
+    topic::{self, Filter as ChatFilter, Replay, Root},
+};
 use katydid_mqtt::{
     encode,
     packet::{
@@ -35,6 +40,8 @@ pub(crate) struct Pending {
     session: (u32, u64),
     packet_id: PacketId,
     codes: Vec<u8>,
+    /// Why chat refused one of them.
+    refused: Option<Code>,
     /// Filters that have not been answered.
     remaining: u32,
     is_unsubscribe: bool,
@@ -60,6 +67,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) options: SubscribeOptions,
     pub(crate) id: u32,
     pub(crate) replay: Option<Replay>,
+    pub(crate) password: Option<&'a str>,
 }
 
 impl Engine {
@@ -85,6 +93,7 @@ impl Engine {
                 options,
                 id: packet.subscription_id.unwrap_or(0),
                 replay: replay.unwrap_or(None),
+                password: packet.user_properties.first("password"),
             };
             let outcome = match replay {
                 Ok(_) => self.subscribe(pending, index, wanted),
@@ -114,7 +123,8 @@ impl Engine {
             session.1 = subscriber.id;
         }
         let codes = Vec::new();
-        let pending = Pending { conn, session, packet_id, codes, remaining: 1, is_unsubscribe };
+        let pending =
+            Pending { conn, session, packet_id, codes, refused: None, remaining: 1, is_unsubscribe };
         self.subscribing.insert(pending) as u64
     }
 
@@ -145,54 +155,75 @@ impl Engine {
             self.links.counters.refused_topics += 1;
             return Err(ReasonCode::TopicFilterInvalid);
         }
+        if !matches!(self.classify_filter(filter.as_str(), None), ChatFilter::Plain) {
+            self.introduce(index);
+        }
+        let limits = &self.settings.limits;
         let Some(session) = self.sessions.peek(index) else { return Err(ReasonCode::UnspecifiedError) };
-        let is_new = !session.subscriptions.contains(written);
+        let me = session.name.clone();
+        let is_asked = session.subscriptions.contains(written);
+        let is_new = !is_asked || session.subscriptions.is_dormant(written);
         let is_full = session.subscriptions.count() >= limits.subscriptions
-            || crowd(&session.subscriptions, self.classify_filter(filter.as_str())) >= CROWD_MAX;
-        if is_new && is_full {
+            || crowd(&session.subscriptions, &self.classify_filter(filter.as_str(), me.as_deref()))
+                >= CROWD_MAX;
+        if !is_asked && is_full {
             self.links.counters.refused_subscriptions += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
-        if let Err(reason) =
-            self.permits_subscribe(session.account.as_deref(), &session.client_id, filter.as_str())
-        {
+        if let Err(reason) = self.permits_subscribe(session, filter.as_str()) {
             self.links.counters.refused_not_authorized += 1;
             return Err(if self.settings.conceal_refusals { ReasonCode::UnspecifiedError } else { reason });
         }
-        let subscription = Subscription { filter: written.into(), options: wanted.options, id: wanted.id };
+        let (filter_text, options) = (written.into(), wanted.options);
+        let subscription = Subscription { filter: filter_text, options, id: wanted.id, is_dormant: false };
         let replay = replay.or(wanted.replay);
-        match (self.classify_filter(filter.as_str()), parsed) {
-            (ChatFilter::Plain, _) if replay.is_some() => Err(ReasonCode::TopicFilterInvalid),
-            (ChatFilter::Plain, _) => {
+        match (self.classify_filter(filter.as_str(), me.as_deref()), parsed) {
+            (ChatFilter::Plain | ChatFilter::Users, _) if replay.is_some() => {
+                Err(ReasonCode::TopicFilterInvalid)
+            }
+            (ChatFilter::Users, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
+            (ChatFilter::Plain | ChatFilter::Users, _) => {
                 let retained = matches!(parsed, Filter::Own(_))
                     && wants_retained(wanted.options.retain_handling, is_new);
-                self.ask(index, written, is_new);
+                self.note_asked(index, written, is_new);
                 self.watch(Some(pending), index, subscription, retained);
                 Ok(())
             }
             (_, Filter::Shared(_)) => Err(ReasonCode::SharedSubscriptionsNotSupported),
-            (ChatFilter::Room { room, .. }, _) => {
+            (ChatFilter::Place { place, .. }, _) => {
                 let replay = match (replay, wanted.options.retain_handling, is_new) {
                     (_, RetainHandling::DoNotSend, _) | (_, RetainHandling::SendIfNew, false) => None,
                     (Some(replay), ..) => Some(replay),
                     (None, _, true) => Some(Replay::Last(self.settings.rooms.replay)),
                     (None, _, false) => None,
                 };
-                self.ask(index, written, is_new);
-                self.enter_room(Cause::Subscribe(pending), index, room, subscription, replay);
+                self.note_asked(index, written, is_new);
+                let at = self.subscribing.get(pending as usize).map_or(0, |entry| entry.codes.len());
+                let cause = Cause::Subscribe { pending, at };
+                self.enter_place(cause, index, place, subscription, (replay, wanted.password));
                 Ok(())
             }
-            _ => {
+            (meaning, _) => {
+                let root = root_of_all(&meaning);
                 self.keep_subscription(index, subscription);
                 self.refresh_members(index);
-                self.filter_answered(pending);
+                let start = replay.map(|replay| start_of(replay, self.now.unix_ms));
+                let start = match (start, wanted.options.retain_handling) {
+                    (_, RetainHandling::DoNotSend) => (Some(Start::Live), false),
+                    (Some(_), RetainHandling::SendIfNew) if !is_new => (None, false),
+                    (start, _) => (start, start.is_some()),
+                };
+                match root {
+                    Some(root) => self.enter_all(Some(pending), index, root, start),
+                    None => self.filter_answered(pending),
+                }
                 Ok(())
             }
         }
     }
 
     /// A new filter counts from here on.
-    fn ask(&mut self, index: u32, filter: &str, is_new: bool) {
+    fn note_asked(&mut self, index: u32, filter: &str, is_new: bool) {
         if let (true, Some(session)) = (is_new, self.sessions.by_index(index)) {
             session.subscriptions.ask(filter);
         }
@@ -391,13 +422,28 @@ impl Engine {
         self.answer_subscribe(pending);
     }
 
+    /// Chat refuses a filter of a packet.
+    pub(crate) fn refuse_filter(&mut self, pending: u64, at: usize, code: Code) {
+        let conceals = self.settings.conceal_refusals;
+        let Some(entry) = self.subscribing.get_mut(pending as usize) else { return };
+        let reason = match reason_of(code) {
+            _ if conceals => ReasonCode::UnspecifiedError,
+            ReasonCode::QuotaExceeded => ReasonCode::QuotaExceeded,
+            _ => ReasonCode::NotAuthorized,
+        };
+        if let Some(code) = entry.codes.get_mut(at) {
+            *code = reason as u8;
+        }
+        entry.refused = Some(code).filter(|_| !conceals);
+    }
+
     /// Sends SUBACK or UNSUBACK, and lets deliveries go on.
     pub(crate) fn answer_subscribe(&mut self, pending: u64) {
         let Some(entry) = self.subscribing.try_remove(pending as usize) else { return };
         self.done_subscribing(entry.session);
         let Some(link) = self.links.by_conn(entry.conn) else { return };
         link.subscribing -= 1;
-        let version = link.version;
+        let (version, is_informed) = (link.version, link.problem_information);
         let phase_index = match link.phase {
             crate::link::Phase::Open(index) => Some(index),
             _ => None,
@@ -410,7 +456,7 @@ impl Engine {
         let packet = SubAck {
             packet_id,
             codes: &codes,
-            reason_string: None,
+            reason_string: entry.refused.filter(|_| is_informed).map(Code::as_str),
             user_properties: UserProperties::default(),
         };
         self.links.send(slot, |out| {
@@ -436,7 +482,7 @@ impl Engine {
             let code = match topic::split_replay(written) {
                 Ok((_, filter)) if Filter::parse(filter).is_err() => ReasonCode::TopicFilterInvalid,
                 Err(_) => ReasonCode::TopicFilterInvalid,
-                Ok((_, filter)) if self.unsubscribe(index, filter) => ReasonCode::Success,
+                Ok((_, filter)) if self.unsubscribe(pending, index, filter) => ReasonCode::Success,
                 Ok(_) => ReasonCode::NoSubscriptionExisted,
             };
             if let Some(entry) = self.subscribing.get_mut(pending as usize) {
@@ -447,10 +493,13 @@ impl Engine {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, index: u32, filter: &str) -> bool {
+    fn unsubscribe(&mut self, pending: u64, index: u32, filter: &str) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let Some(subscription) = session.subscriptions.remove(filter) else { return false };
         self.withdraw(index, &subscription);
+        if !subscription.is_dormant {
+            self.tell_left(pending, index, &subscription.filter);
+        }
         true
     }
 
@@ -460,19 +509,35 @@ impl Engine {
         for subscription in session.subscriptions.take() {
             self.withdraw(index, &subscription);
         }
-        self.leave_rooms(index);
+        self.leave_places(index);
+    }
+
+    /// Where no other subscription of the session names the place that a filter named, its user has left it there.
+    fn tell_left(&mut self, pending: u64, index: u32, filter: &str) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let me = session.name.as_deref();
+        let ChatFilter::Place { place, .. } = self.classify_filter(filter, me) else { return };
+        let stays = session.subscriptions.within(&format!("{place}/")).any(|known| !known.is_dormant);
+        if !stays {
+            let (session, place) = (session.id, place.into());
+            if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+                entry.remaining += 1;
+            }
+            self.ask(Asked::Left { pending, session, place });
+        }
     }
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
+        let me = self.sessions.peek(index).and_then(|session| session.name.clone());
         if let Some(session) = self.sessions.peek(index).filter(|session| session.is_on_disk) {
             self.journal.push(persist::delete_subscription(session.id, &subscription.filter));
         }
         self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
-        match (self.classify_filter(filter), parsed) {
-            (ChatFilter::Plain, Filter::Own(_)) => {
+        match (self.classify_filter(filter, me.as_deref()), parsed) {
+            (ChatFilter::Plain | ChatFilter::Users, Filter::Own(_)) => {
                 if self.plain.remove(filter, index) {
                     self.unwatch(filter, None);
                 }
@@ -484,21 +549,31 @@ impl Engine {
                 self.tell_present(&group);
                 self.unwatch(filter, Some(&group));
             }
-            (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),
+            (ChatFilter::Place { place, .. }, _) => self.refresh_member(index, place),
             _ => self.refresh_members(index),
         }
     }
 }
 
-/// Filters of one session for one room, and for every room, at most: each is looked at for every message.
+/// Filters of one session for one place, and for every such place, at most: each is looked at for every message.
 const CROWD_MAX: usize = 64;
 
-/// How many subscriptions of a session are looked at wherever a filter is: those for its room, or for every room.
-fn crowd(subscriptions: &Subscriptions, filter: ChatFilter<'_>) -> usize {
+/// How many subscriptions of a session are looked at wherever a filter is: those for its place, or for every such place.
+fn crowd(subscriptions: &Subscriptions, filter: &ChatFilter<'_>) -> usize {
     match filter {
-        ChatFilter::Room { room, .. } => subscriptions.count_within(&format!("room/{room}/")),
-        ChatFilter::EveryRoom { .. } => subscriptions.count_within("room/+/"),
-        ChatFilter::Plain | ChatFilter::Reserved => 0,
+        ChatFilter::Place { place, .. } => subscriptions.count_within(&format!("{place}/")),
+        ChatFilter::Every { root, .. } => subscriptions.count_within(&format!("{}/+/", root.as_str())),
+        ChatFilter::Own { .. } => subscriptions.count_within("user/"),
+        ChatFilter::Plain | ChatFilter::Users | ChatFilter::Reserved => 0,
+    }
+}
+
+/// The places that a wildcard filter reaches; none where it is for answers only.
+pub(crate) fn root_of_all(filter: &ChatFilter<'_>) -> Option<Root> {
+    match filter {
+        ChatFilter::Every { root, .. } => Some(*root),
+        ChatFilter::Own { filter } if filter.split('/').nth(2) != Some("reply") => Some(Root::Pair),
+        _ => None,
     }
 }
 

@@ -49,6 +49,29 @@ impl Subscriptions {
         self.asked.insert(filter.into());
     }
 
+    /// A new filter is refused.
+    pub(crate) fn give_up(&mut self, filter: &str) {
+        self.asked.remove(filter);
+    }
+
+    /// Whether a filter means nothing until it is asked for anew.
+    pub(crate) fn is_dormant(&self, filter: &str) -> bool {
+        self.place(filter).is_ok_and(|at| self.kept[at].is_dormant)
+    }
+
+    /// Lets every subscription of a place sleep; those that were awake.
+    pub(crate) fn lay_down(&mut self, place: &str) -> Vec<Subscription> {
+        let prefix = format!("{place}/");
+        let start = self.kept.partition_point(|known| *known.filter < *prefix);
+        let of_place = self.kept[start..].iter_mut().take_while(|known| known.filter.starts_with(&prefix));
+        let awake = of_place.filter(|known| !known.is_dormant);
+        let lay = |known: &mut Subscription| {
+            known.is_dormant = true;
+            known.clone()
+        };
+        awake.map(lay).collect()
+    }
+
     /// Adds a subscription, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
     pub(crate) fn put(&mut self, subscription: Subscription) -> bool {
         self.asked.remove(&subscription.filter);
@@ -87,7 +110,7 @@ mod tests {
             retain_as_published: false,
             retain_handling: RetainHandling::Send,
         };
-        Subscription { filter: filter.into(), options, id }
+        Subscription { filter: filter.into(), options, id, is_dormant: false }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use crate::{
     Engine,
-    crossing::{Crossing, Reply},
+    crossing::{self, By, Crossing, Reply},
     deliver,
+    desk::Asked,
     io::{ConnId, Input, Output, ShardId, Transmit},
     journal::Waiter,
     link::{Pause, Phase},
@@ -30,21 +31,31 @@ impl Engine {
             Input::Shard { from, message } => self.on_crossing(from, message.0),
             Input::Durable { number } => self.on_durable(number),
             Input::Fetched { ticket, entries } => self.on_fetched(ticket, &entries),
-            Input::Tick => self.fire_timers(),
-            Input::Reload(settings) => self.settings = settings,
+            Input::Tick => {
+                self.fire_timers();
+                self.wake_desk();
+            }
+            Input::Hashed { ticket, phc } => self.on_hashed(ticket, &phc),
+            Input::VerifiedFor { ticket, good } => self.on_verified_for(ticket, good),
+            Input::Operate { ticket, verb, body } => self.operate(ticket, &verb, &body),
+            Input::Reload(settings) => {
+                self.settings = settings;
+                self.reload_desk();
+            }
             Input::System(values) => {
                 for (topic, payload) in values {
-                    self.route(Arc::new(Message::from_broker(&topic, payload.as_bytes(), true)), None, None);
+                    let message = Message::from_broker(&topic, payload.as_bytes(), true);
+                    self.route(Arc::new(message), None, None, By::Broker);
                 }
             }
             Input::Shutdown => self.shut_down(),
         }
     }
 
-    fn on_crossing(&mut self, from: ShardId, crossing: Crossing) {
+    pub(crate) fn on_crossing(&mut self, from: ShardId, crossing: Crossing) {
         match crossing {
-            Crossing::Publish { message, reply, mark } => {
-                self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark);
+            Crossing::Publish { message, reply, mark, by } => {
+                self.publish_at_home(message, reply.map(|token| Reply { shard: from, token }), mark, by);
             }
             Crossing::Published { token, outcome } => self.settle_ack(token, outcome),
             Crossing::Deliver { message, plain, groups, part, mark } => {
@@ -65,13 +76,46 @@ impl Engine {
                 self.plain.set_present(&filter, &group, from, count);
             }
             Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
-            Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
-            Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
-            Crossing::Leave { room } => self.leave_at_home(from, &room),
-            Crossing::Entries { room, entries } => self.entries_here(&room, &entries),
-            Crossing::Signal { room, message } => self.signal_here(&room, &message),
-            Crossing::Read { room, from: first, ticket } => self.read_at_home(from, &room, first, ticket),
+            Crossing::Leave { place, answers } => self.leave_at_home(from, &place, answers),
+            Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
+            Crossing::Signal { place, message } => self.signal_here(&place, &message),
+            Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
             Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
+            other => self.on_chat_crossing(from, other),
+        }
+    }
+
+    /// What the directory and its answers are about.
+    fn on_chat_crossing(&mut self, from: ShardId, crossing: Crossing) {
+        match crossing {
+            Crossing::Ask(asked) => self.asks.push_back((from, *asked)),
+            Crossing::SignedIn { conn, outcome } => self.on_signed_in(conn, outcome),
+            Crossing::Enter { place, start, entrant } => self.enter_at_home(&place, start, entrant),
+            Crossing::Entered(entered) => self.on_entered(*entered),
+            Crossing::NotEntered { why, code } => self.on_not_entered(why, code),
+            Crossing::EnteredAll { ticket, places } => self.on_entered_all(ticket, Some(places)),
+            Crossing::LeftPlace { pending } => self.filter_answered(pending),
+            Crossing::Rules { place, rules } => self.set_place_rules(&place, rules),
+            Crossing::Ruled { place } => self.place_ruled(&place),
+            Crossing::Stands { place, user, standing } => self.set_standing(&place, user, standing),
+            // The directory tells the home, and the home the shards.
+            Crossing::Evict { place, user, ticket } => {
+                if crossing::home(&place, self.shards) == self.shard {
+                    self.evict_at_home(&place, user.as_ref(), ticket);
+                } else {
+                    self.evict_here(&place, user.as_ref(), ticket);
+                }
+            }
+            Crossing::Drop { place } => self.drop_place(&place),
+            Crossing::Keep { place, within, payload } => self.keep_at_home(&place, &within, &payload),
+            Crossing::History(of) => self.history_at_home(*of),
+            Crossing::HistoryPage { ticket, payload } => self.history_answered(ticket, payload),
+            Crossing::Erase { user } => self.erase_here(&user),
+            Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
+            Crossing::Dismiss { index, session, ends } => self.dismiss(index, session, ends),
+            Crossing::Answer { to, payload } => self.deliver_answer(&to, &payload),
+            Crossing::Amended { place, entry } => self.amend_here(&place, &entry),
+            _ => {}
         }
     }
 
@@ -98,6 +142,8 @@ impl Engine {
             Waiter::Part(shard, part) => self.send_to(shard, Crossing::Delivered { part }),
             Waiter::Subscribe(pending) => self.answer_subscribe(pending),
             Waiter::Lease => self.lease_durable(),
+            Waiter::Answer(key) => self.answer_durable(key),
+            Waiter::Evicted(ticket) => self.ask(Asked::Evicted { ticket }),
             Waiter::Outbound(index, conn, packet_id) => {
                 if self.is_on(index, conn) {
                     let (_, mut delivering) = self.delivering();
@@ -194,8 +240,11 @@ impl Engine {
     }
 
     pub(crate) fn end_tick(&mut self) {
-        for room in std::mem::take(&mut self.dirty_homes) {
-            self.distribute(&room);
+        while !self.dirty_homes.is_empty() {
+            for place in std::mem::take(&mut self.dirty_homes) {
+                self.distribute(&place);
+            }
+            self.serve();
         }
         while let Some(view) = self.dirty_views.pop() {
             self.settle_view(view);
@@ -210,6 +259,8 @@ impl Engine {
                 self.disconnect(conn.slot, reason);
             }
         }
+        // What that led to is in the same commit; what is said because of it leaves with the next tick.
+        self.serve();
         if let Some(commit) = self.journal.take_commit() {
             self.links.counters.commits += 1;
             self.outputs.push_back(commit);
@@ -224,11 +275,11 @@ impl Engine {
         }
         if open.is_some() {
             self.walk_on(index);
-            let places = self.sessions.peek(index).map(|session| session.rooms.len()).unwrap_or(0);
-            for at in 0..places {
-                let place = self.sessions.peek(index).and_then(|session| session.rooms.get(at).copied());
-                if let Some(place) = place {
-                    self.advance_member(place.view, place.member);
+            let seats = self.sessions.peek(index).map(|session| session.seats.len()).unwrap_or(0);
+            for at in 0..seats {
+                let seat = self.sessions.peek(index).and_then(|session| session.seats.get(at).copied());
+                if let Some(seat) = seat {
+                    self.advance_member(seat.view, seat.member);
                 }
             }
         }
@@ -244,14 +295,14 @@ impl Engine {
         }
         let below = deliver::first_needed(session);
         let id = session.id;
-        let has_rooms = !session.rooms.is_empty();
+        let has_seats = !session.seats.is_empty();
         if let Some(queue) = session.queue.as_mut()
             && queue.trimmed < below
         {
             queue.trimmed = below;
             self.journal.push(persist::trim_queue(id, below));
         }
-        if has_rooms {
+        if has_seats {
             self.list_moved(index);
         }
     }

@@ -3,12 +3,14 @@
 
 use crate::{
     Engine,
+    crossing::By,
     io::Now,
     message::{Message, Shared},
     mutant::Mutant,
     persist,
     timers::Timer,
 };
+use katydid_chat::topic::Topic;
 use katydid_mqtt::packet::{Publish, Will as WillPacket};
 use std::sync::Arc;
 
@@ -109,14 +111,15 @@ impl Engine {
 
     fn publish_will(&mut self, index: u32, will: Will) {
         let Some(session) = self.sessions.peek(index) else { return };
-        let (account, client_id) = (session.account.clone(), session.client_id.clone());
+        let may = self.permits_publish(session, will.message.topic());
+        let by = By::User { kind: session.kind, is_deaf: false };
         let Will { message, expiry_secs, .. } = will;
         let at_ms = expiry_secs.map(|secs| self.now.unix_ms + u64::from(secs) * 1000);
         let message = Arc::unwrap_or_clone(message).expiring(at_ms);
         self.links.counters.wills_published += 1;
         // A will into a room, or into a topic that its sender may no longer write, is judged when it is published.
-        if self.permits_publish(account.as_deref(), &client_id, message.topic()).is_ok() {
-            self.route(Arc::new(message), None, None);
+        if may.is_ok() && !matches!(self.classify(message.topic()), Topic::Request { .. }) {
+            self.route(Arc::new(message), None, None, by);
         } else {
             self.links.counters.refused_not_authorized += 1;
         }

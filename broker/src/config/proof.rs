@@ -9,6 +9,7 @@ use super::{
     written::{Given, Written},
 };
 use crate::{logging::LogConfig, passwd};
+use katydid_chat::directory::{Registration, Rules};
 use katydid_engine::{
     access::AccessList,
     settings::{Limits, RoomSettings, Settings},
@@ -20,6 +21,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) rooms: RoomSettings,
+    pub(super) chat: Rules,
+    pub(super) registration_token: Option<String>,
     pub(super) store: StoreConfig,
     pub(super) persistence: bool,
     pub(super) shards: usize,
@@ -84,6 +87,17 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
     }
     let accounts = read_file(&written, "passwords.file", &draft.password_file, passwd::parse, &mut problems);
     let access = read_file(&written, "access.file", &draft.access_file, parse_access, &mut problems);
+    draft.chat.history_messages = draft.rooms.history_messages;
+    if let Registration::Token(_) = draft.chat.registration {
+        match draft.registration_token.take() {
+            Some(token) => draft.chat.registration = Registration::Token(token),
+            None => {
+                let given = written.global.get("accounts.registration");
+                let origin = given.map_or(&Origin::Default, |given| &given.origin);
+                problems.add(origin, "accounts.registration: \"token\" needs accounts.registration-token");
+            }
+        }
+    }
     let Draft { mut limits, shards, .. } = draft;
     for shared in [&mut limits.sessions, &mut limits.retained_messages, &mut limits.retained_bytes] {
         *shared = shared.div_ceil(shards);
@@ -95,6 +109,7 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
         access: Arc::new(access.unwrap_or_else(AccessList::allow_all)),
         conceal_refusals: draft.conceal_refusals,
         rooms: draft.rooms,
+        chat: draft.chat,
         persistence: draft.persistence,
     };
     problems.or(Config {

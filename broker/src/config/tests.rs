@@ -266,7 +266,7 @@ fn bad_files_are_told_with_key_line_and_what_is_allowed() {
         ("[sys]\nwhatever = 1", "katydid.toml:2: sys.whatever: unknown key; allowed are sys.interval"),
         (
             "whatever = 1",
-            "katydid.toml:1: whatever: unknown key; allowed are store, threads, sys, passwords, access, rooms, limits, \
+            "katydid.toml:1: whatever: unknown key; allowed are store, threads, sys, passwords, access, rooms, groups, accounts, limits, \
              log, listener",
         ),
         (

@@ -37,6 +37,8 @@ pub(super) enum Letter {
         /// What became of it.
         verdict: Verdict,
     },
+    /// The directory's password was hashed, or checked, or the operator asks for something.
+    Directory(DirectoryInput),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
     /// New settings.
@@ -51,6 +53,34 @@ pub(super) enum Letter {
     Stop,
     /// Shards that this shard's thread is to drive from now on.
     Lodgers(Vec<Shard>),
+}
+
+/// What the first shard's directory is told by other threads.
+#[derive(Debug)]
+pub(super) enum DirectoryInput {
+    /// A password was hashed: a PHC string, or empty.
+    Hashed {
+        /// As asked.
+        ticket: u64,
+        /// The hash.
+        phc: String,
+    },
+    /// A password was checked.
+    Checked {
+        /// As asked.
+        ticket: u64,
+        /// Whether it fits.
+        good: bool,
+    },
+    /// The operator asks.
+    Operate {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// What for.
+        verb: String,
+        /// JSON.
+        body: Vec<u8>,
+    },
 }
 
 /// A connection on its way from the shard that greeted it to the shard of its session.
@@ -76,6 +106,13 @@ impl Letter {
             Self::Durable(number) => Ok(Input::Durable { number }),
             Self::Fetched { ticket, entries } => Ok(Input::Fetched { ticket, entries }),
             Self::Verified { conn, verdict } => Ok(Input::Verified { conn, verdict }),
+            Self::Directory(DirectoryInput::Hashed { ticket, phc }) => Ok(Input::Hashed { ticket, phc }),
+            Self::Directory(DirectoryInput::Checked { ticket, good }) => {
+                Ok(Input::VerifiedFor { ticket, good })
+            }
+            Self::Directory(DirectoryInput::Operate { ticket, verb, body }) => {
+                Ok(Input::Operate { ticket, verb, body })
+            }
             Self::Reload(settings) => Ok(Input::Reload(settings)),
             Self::System(topics) => Ok(Input::System(topics)),
             other => Err(other),

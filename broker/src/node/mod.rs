@@ -6,6 +6,7 @@
 
 mod accept;
 mod connection;
+mod control;
 mod greeting;
 mod host;
 mod inbox;
@@ -17,7 +18,10 @@ mod sys;
 mod transport;
 mod verify;
 
+pub(crate) use control::SOCKET as CONTROL_SOCKET;
+
 use accept::{Acceptor, Admission};
+use control::Answers;
 use host::{Host, Order};
 use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Settings};
@@ -79,6 +83,8 @@ struct Links {
     notices: UnboundedSender<Notice>,
     clock: Clock,
     connect_timeout_ms: AtomicU64,
+    /// Operators who wait for an answer.
+    operators: Arc<Answers>,
     /// For logs, by index in the settings of the engine.
     listener_names: Vec<String>,
 }
@@ -199,6 +205,7 @@ impl Broker {
             notices: tell,
             clock: Clock::start(),
             connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
+            operators: Arc::default(),
             listener_names: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
         });
         let admission = Arc::new(Admission::new(
@@ -208,7 +215,10 @@ impl Broker {
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
         let entropy = RandomState::new().build_hasher().finish();
-        let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored);
+        let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored)
+            .map_err(|key| {
+                format!("a record of people and places is damaged: {:?}", String::from_utf8_lossy(&key))
+            })?;
         drop(restored);
         let mut parts = Vec::with_capacity(shards);
         for (index, (poll, engine)) in polls.into_iter().zip(engines).enumerate() {
@@ -227,6 +237,15 @@ impl Broker {
                 Host::new(index, links, orders, full_percent).run();
             })?);
         }
+        let mut unix_sockets = unix_sockets(&config.listeners);
+        if let (Some(folder), true) = (&config.store.path, settings.rooms.enabled) {
+            match control::open(folder, &links.inboxes[0], &links.operators) {
+                Ok(path) => unix_sockets.push(path),
+                Err(error) => {
+                    warn!(%error, "the control socket cannot be opened; operator commands will not work");
+                }
+            }
+        }
         for shards in host::groups(parts, config.share_threads) {
             if let Some(first) = shards.first() {
                 let host = links.hosts[first.index()].clone();
@@ -243,7 +262,7 @@ impl Broker {
             verifiers,
             storage,
             store,
-            unix_sockets: unix_sockets(&config.listeners),
+            unix_sockets,
             verify_refused: verify_link.refused_counter(),
             statistics: Statistics::default(),
             reported: vec![None; shards],

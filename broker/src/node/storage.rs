@@ -10,7 +10,7 @@ mod queue;
 
 use katydid_engine::{ReadQuery, Restored};
 use katydid_store::{
-    DelayedSync, Entry, Limit, LogId, MemoryStore, Op, Options, SledStore, Space, Store, StoreError,
+    DelayedSync, Entry, Keep, Limit, LogId, MemoryStore, Op, Options, SledStore, Space, Store, StoreError,
 };
 use std::{
     io,
@@ -324,6 +324,12 @@ fn read(store: &dyn Store, log: LogId, query: ReadQuery) -> Result<Vec<Entry>, S
     match query {
         ReadQuery::From { seq, entries, bytes } => store.read(log, seq, Limit { entries, bytes }),
         ReadQuery::Back { before, entries, bytes } => store.read_back(log, before, Limit { entries, bytes }),
+        ReadQuery::Excess { most_bytes, since_ms } => {
+            let keep = Keep { bytes: most_bytes, since_ms, ..Keep::default() };
+            let first = store.excess(log, keep)?;
+            let bare = |seq| Entry { seq, time_ms: 0, bytes: bytes::Bytes::new() };
+            Ok(first.map(bare).into_iter().collect())
+        }
         ReadQuery::Since { time_ms, entries, bytes } => match store.seek_time(log, time_ms)? {
             Some(seq) => store.read(log, seq, Limit { entries, bytes }),
             None => Ok(Vec::new()),

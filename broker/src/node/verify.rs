@@ -1,4 +1,4 @@
-//! The pool of threads that check passwords: Argon2 is slow on purpose, so never on a shard.
+//! The pool of threads that check and hash passwords: Argon2 is slow on purpose, so never on a shard.
 //!
 //! The queue is bounded; one who finds no place in it is told to come again, so that a flood of logins costs bounded
 //! memory and time. A password is wiped after use.
@@ -16,7 +16,7 @@ use std::{
 };
 use tracing::{error, warn};
 
-use super::inbox::{Inbox, Letter};
+use super::inbox::{DirectoryInput, Inbox, Letter};
 
 /// Passwords that wait for a thread at most.
 const QUEUE: usize = 4096;
@@ -25,17 +25,61 @@ const QUEUE: usize = 4096;
 pub(super) struct Check {
     /// Index of the shard that asks.
     pub(super) shard: usize,
-    /// The connection that waits.
-    pub(super) conn: ConnId,
-    /// What it must fit: a PHC string.
-    pub(super) hash: Arc<str>,
+    /// What is to be done with the password.
+    pub(super) work: Work,
     /// The password.
     pub(super) password: Vec<u8>,
 }
 
+/// What is done with a password.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// It must fit a PHC string for a connection.
+    Connection(ConnId, Arc<str>),
+    /// The same for the directory, under a ticket.
+    Directory(u64, Arc<str>),
+    /// It is hashed for the directory, under a ticket.
+    Hash(u64),
+}
+
+impl Work {
+    /// The answer: nobody looked at the password.
+    fn undone(&self) -> Letter {
+        match self {
+            Self::Connection(conn, _) => Letter::Verified { conn: *conn, verdict: Verdict::Unchecked },
+            Self::Directory(ticket, _) => {
+                Letter::Directory(DirectoryInput::Checked { ticket: *ticket, good: false })
+            }
+            Self::Hash(ticket) => {
+                Letter::Directory(DirectoryInput::Hashed { ticket: *ticket, phc: String::new() })
+            }
+        }
+    }
+
+    fn done(&self, password: &[u8]) -> Letter {
+        match self {
+            Self::Connection(conn, hash) => {
+                let verdict = if fits(hash, password) { Verdict::Good } else { Verdict::Bad };
+                Letter::Verified { conn: *conn, verdict }
+            }
+            Self::Directory(ticket, hash) => {
+                let good = fits(hash, password);
+                Letter::Directory(DirectoryInput::Checked { ticket: *ticket, good })
+            }
+            Self::Hash(ticket) => {
+                let phc = crate::passwd::hash_bytes(password).unwrap_or_else(|error| {
+                    error!(error, "a password cannot be hashed");
+                    String::new()
+                });
+                Letter::Directory(DirectoryInput::Hashed { ticket: *ticket, phc })
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").field("shard", &self.shard).field("conn", &self.conn).finish_non_exhaustive()
+        f.debug_struct("Check").field("shard", &self.shard).finish_non_exhaustive()
     }
 }
 
@@ -64,8 +108,7 @@ impl VerifyLink {
             if self.refused.fetch_add(1, Relaxed).is_power_of_two() {
                 warn!("too many passwords wait to be checked; some are refused unchecked");
             }
-            self.inboxes[check.shard]
-                .post(Letter::Verified { conn: check.conn, verdict: Verdict::Unchecked });
+            self.inboxes[check.shard].post(check.work.undone());
         }
     }
 
@@ -96,8 +139,7 @@ fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>]) {
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(check) = next else { return };
-        let verdict = if fits(&check.hash, &check.password) { Verdict::Good } else { Verdict::Bad };
-        inboxes[check.shard].post(Letter::Verified { conn: check.conn, verdict });
+        inboxes[check.shard].post(check.work.done(&check.password));
     }
 }
 
@@ -142,7 +184,8 @@ mod tests {
         let link = VerifyLink { queue, inboxes: [Arc::clone(&inbox)].into(), refused: Arc::default() };
         for slot in 0..3 {
             let conn = ConnId { slot, generation: 0 };
-            link.check(Check { shard: 0, conn, hash: "".into(), password: Vec::new() });
+            let work = Work::Connection(conn, "".into());
+            link.check(Check { shard: 0, work, password: Vec::new() });
         }
         let mut letters = Vec::new();
         inbox.take(&mut letters);
@@ -160,7 +203,8 @@ mod tests {
         let hash: Arc<str> = hash(b"secret").into();
         for (slot, password) in [(0, b"secret"), (1, b"wrong!")] {
             let conn = ConnId { slot, generation: 0 };
-            link.check(Check { shard: 0, conn, hash: Arc::clone(&hash), password: password.to_vec() });
+            let work = Work::Connection(conn, Arc::clone(&hash));
+            link.check(Check { shard: 0, work, password: password.to_vec() });
         }
         drop(link);
         for thread in threads {

@@ -139,7 +139,7 @@ impl Directory {
         let Some((root, rest)) = place.split_once('/') else { return };
         let is_known = if root == "user" {
             match self.two_of_pair(rest) {
-                Some((a, b)) if [a, b].contains(&self.people.by_name(name).unwrap_or(Uid::MAX)) => {
+                Some((a, b)) if [a, b].contains(&self.people.speaker(name).unwrap_or(Uid::MAX)) => {
                     if let Some(pair) = self.pairs.get_mut(&ordered(a, b)) {
                         pair.is_told = false;
                     }

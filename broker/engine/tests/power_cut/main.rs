@@ -154,7 +154,7 @@ fn history(reader: &Listener, room: &str, at: &str) -> Vec<(u64, String)> {
 /// A number that was seen before the power cut stands for the same message after it, or for none.
 fn compare_numbers(history: &[(u64, String)], watcher: &Listener, room: &str, at: &str) {
     let history: HashMap<u64, &String> = history.iter().map(|(seq, text)| (*seq, text)).collect();
-    for publish in watcher.taken.iter().filter(|it| it.topic.starts_with(&format!("room/{room}/"))) {
+    for publish in watcher.taken.iter().filter(|it| it.topic.starts_with(&format!("room/{room}/msg/"))) {
         let seq = number(&publish.properties).expect("a number");
         let now = history.get(&seq);
         assert!(

@@ -50,7 +50,7 @@ impl World {
         settings.rooms.tail_bytes = 2_000;
         let settings = Arc::new(settings);
         World {
-            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored),
+            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored).expect("it starts"),
             store,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             commits: Vec::new(),
@@ -152,7 +152,7 @@ impl World {
             }
             Output::Pause { conn } => self.wires[conn.slot as usize].is_paused = true,
             Output::Resume { conn } => self.wires[conn.slot as usize].is_paused = false,
-            Output::Verify { .. } | Output::Down => unreachable!("no passwords and no shutdown here"),
+            _ => unreachable!("no passwords and no shutdown here"),
         }
     }
 
@@ -179,6 +179,7 @@ impl World {
 
 fn read(store: &SledStore, log: LogId, query: ReadQuery) -> Vec<Entry> {
     let found = match query {
+        ReadQuery::Excess { .. } => Ok(Vec::new()),
         ReadQuery::From { seq, entries, bytes } => store.read(log, seq, Limit { entries, bytes }),
         ReadQuery::Back { before, entries, bytes } => store.read_back(log, before, Limit { entries, bytes }),
         ReadQuery::Since { time_ms, entries, bytes } => store

@@ -49,7 +49,9 @@ fn filters_for_one_room_are_limited() {
 /// the rooms that are there already, this would take minutes.
 #[test]
 fn ten_thousand_rooms_are_entered_and_left_in_no_time() {
-    let mut rig = Rig::new(2, Settings::default());
+    let mut settings = Settings::default();
+    settings.chat.places_per_user = 10_000;
+    let mut rig = Rig::new(2, settings);
     let link = rig.connect(Version::V5, "greedy", true, 0);
     rig.settle();
     let filters: Vec<String> = (0..10_000).map(|number: u32| format!("room/{number}/msg/+")).collect();

@@ -73,7 +73,8 @@ impl Rig {
         let now = Now { mono_ms: 1_000, unix_ms: 1_800_000_000_000 };
         let restored = katydid_engine::Restored::default();
         Self {
-            engines: katydid_engine::start(&Arc::new(settings), shards, 7, now, &restored),
+            engines: katydid_engine::start(&Arc::new(settings), shards, 7, now, &restored)
+                .expect("it starts"),
             now,
             letters: VecDeque::new(),
             commits: VecDeque::new(),
@@ -152,7 +153,7 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
-            Output::Down => {}
+            Output::Hash { .. } | Output::VerifyFor { .. } | Output::Operated { .. } | Output::Down => {}
         }
     }
 

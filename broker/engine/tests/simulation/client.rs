@@ -341,6 +341,10 @@ impl Client {
         payload: &[u8],
     ) {
         let said = &model.said[id as usize];
+        // What is done in a room is JSON.
+        let is_event = said.topic.contains("/event/") && !payload.is_empty();
+        let event = [&b"{\"type\":\"dance\",\"how\":\""[..], payload, b"\"}"].concat();
+        let payload = if is_event { &event } else { payload };
         let packet = Publish {
             dup,
             qos: QoS::from_bits(said.qos).expect("0 to 2"),

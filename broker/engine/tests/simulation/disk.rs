@@ -62,6 +62,7 @@ impl Disk {
     /// Answers a read from what is durable.
     pub(crate) fn read(&self, log: LogId, query: ReadQuery) -> Vec<katydid_store::Entry> {
         let found = match query {
+            ReadQuery::Excess { .. } => Ok(Vec::new()),
             ReadQuery::From { seq, entries, bytes } => self.store.read(log, seq, Limit { entries, bytes }),
             ReadQuery::Back { before, entries, bytes } => {
                 self.store.read_back(log, before, Limit { entries, bytes })

@@ -122,6 +122,7 @@ impl Model {
 
     /// The message that a payload, or anything that ends with it, is.
     pub(crate) fn message_of(bytes: &[u8]) -> Option<MessageId> {
+        let bytes = bytes.strip_suffix(b"\"}").unwrap_or(bytes);
         let tail = &bytes[bytes.len().checked_sub(9)?..];
         std::str::from_utf8(tail).ok()?.strip_prefix('#')?.parse().ok()
     }
@@ -129,6 +130,15 @@ impl Model {
     /// Whether a topic is a room's, and which one's.
     pub(crate) fn room_of(topic: &str) -> Option<&str> {
         topic.strip_prefix("room/")?.split('/').next()
+    }
+
+    /// Whether the broker itself speaks on a topic: who is in a room, and what becomes of it.
+    pub(crate) fn is_brokers(topic: &str) -> bool {
+        let within =
+            topic.strip_prefix("room/").and_then(|rest| rest.split_once('/')).map(|(_, within)| within);
+        within.is_some_and(|within| {
+            within == "info" || within == "event/katydid" || within.starts_with("presence/")
+        })
     }
 
     /// Whether a topic is kept in a room's log.

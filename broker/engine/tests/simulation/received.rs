@@ -221,6 +221,11 @@ impl Client {
             self.take_in(MessageId::MAX, packet_id, publish.qos, model);
             return;
         }
+        if Model::is_brokers(publish.topic) {
+            let packet_id = publish.packet_id.map_or(0, u16::from);
+            self.take_in(MessageId::MAX, packet_id, publish.qos, model);
+            return;
+        }
         let Some(id) = Model::message_of(publish.payload) else {
             return model.violated(format!("client {number} got a message that nobody said"));
         };

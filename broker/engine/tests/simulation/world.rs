@@ -99,6 +99,7 @@ impl World {
         let restored = self.disk.restored();
         let entropy = self.random.next();
         let engines = katydid_engine::start(&self.settings, SHARDS, entropy, self.now, &restored);
+        let engines = engines.expect("it starts");
         let shard = |engine| Shard {
             engine,
             inboxes: (0..SHARDS).map(|_| VecDeque::new()).collect(),
@@ -269,7 +270,7 @@ impl World {
                     self.offer(pipe);
                 }
             }
-            Output::Verify { .. } | Output::Down => {}
+            _ => {}
         }
     }
 

@@ -7,10 +7,11 @@ mod listener;
 pub(super) use listener::LISTENER;
 
 use super::{
-    kind::Kind::{self, Choice, Count, Path, Size, Switch, Time},
+    kind::Kind::{self, Choice, Count, Path, Size, Switch, Text, Time},
     proof::Draft,
 };
 use crate::logging::{Format, Level};
+use katydid_chat::directory::Registration;
 use katydid_engine::settings::QueuePolicy;
 use std::time::Duration;
 
@@ -89,6 +90,12 @@ const fn count(most: u64, set: fn(&mut Draft, u64)) -> Kind<Draft> {
 /// A number, where "none" takes the limit away.
 const fn count_or_none(most: u64, set: fn(&mut Draft, u64)) -> Kind<Draft> {
     Count { least: 1, most, words: &[("none", 0)], set }
+}
+
+/// Takes names with commas between them.
+fn names(into: &mut Vec<String>, text: &str) -> bool {
+    *into = text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    true
 }
 
 /// The keys of the broker as a whole.
@@ -246,6 +253,211 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         },
         Reload,
         "Messages that each room keeps; older ones are deleted. Costs disk, not memory.",
+    ),
+    key(
+        "rooms.create",
+        Is("true"),
+        Switch { set: |d, v| d.chat.creates_rooms = v },
+        Reload,
+        "Whether a room that is not there is made by the first who enters it or speaks in it.",
+    ),
+    key(
+        "rooms.create-by-request",
+        Is("true"),
+        Switch { set: |d, v| d.chat.creates_by_request = v },
+        Reload,
+        "Whether users make rooms and groups by $chat/room/create and $chat/group/create; otherwise only the operator.",
+    ),
+    key(
+        "rooms.per-user",
+        Is("1000"),
+        Count {
+            least: 0,
+            most: u32::MAX as u64,
+            words: &[],
+            set: |d, v| d.chat.places_per_user = v as usize,
+        },
+        Reload,
+        "Rooms and groups that one user may own.",
+    ),
+    key(
+        "rooms.total",
+        Is("200000"),
+        Count { least: 1, most: u32::MAX as u64, words: &[], set: |d, v| d.chat.places = v as usize },
+        Reload,
+        "Rooms and groups in all. Each costs about 1KiB of memory, and 200 bytes a member.",
+    ),
+    key(
+        "rooms.reserved",
+        Is(""),
+        Text {
+            form: "names with commas between them; * stands for anything",
+            set: |d, v| names(&mut d.chat.reserved_places, v),
+        },
+        Reload,
+        "Names of rooms and groups that only the operator makes, such as \"staff*, news\"; without regard to case.",
+    ),
+    key(
+        "rooms.expiry",
+        Is("30d"),
+        Time {
+            least: SEC,
+            most: LONGEST_EXPIRY,
+            step: SEC,
+            words: &[("never", Duration::ZERO)],
+            set: |d, v| d.chat.room_expiry_secs = v.as_secs(),
+        },
+        Reload,
+        "How long a room may be unused until it deletes itself, unless its owner says otherwise.",
+    ),
+    key(
+        "rooms.presence-members",
+        Is("100"),
+        Count {
+            least: 0,
+            most: u32::MAX as u64,
+            words: &[],
+            set: |d, v| d.chat.presence_members = v as usize,
+        },
+        Reload,
+        "Members above which a room or group tells no presence of single users, only how many there are.",
+    ),
+    key(
+        "rooms.presence-interval",
+        Is("1s"),
+        Time {
+            least: MS,
+            most: HOUR,
+            step: MS,
+            words: &[],
+            set: |d, v| d.chat.presence_interval_ms = v.as_millis() as u64,
+        },
+        Reload,
+        "Presence and the infos of places are told at most once in this time.",
+    ),
+    key(
+        "groups.expiry",
+        Is("never"),
+        Time {
+            least: SEC,
+            most: LONGEST_EXPIRY,
+            step: SEC,
+            words: &[("never", Duration::ZERO)],
+            set: |d, v| d.chat.group_expiry_secs = v.as_secs(),
+        },
+        Reload,
+        "How long a group may be unused until it deletes itself, unless its owner says otherwise.",
+    ),
+    key(
+        "groups.posts",
+        Is("10000"),
+        Count { least: 0, most: 1_000_000, words: &[], set: |d, v| d.chat.posts_per_group = v as usize },
+        Reload,
+        "Posts on the board of one group. Each costs its text in memory, at most 32KiB.",
+    ),
+    key(
+        "accounts.registration",
+        Is("open"),
+        Choice {
+            words: &["open", "token", "operator"],
+            set: |d, v| {
+                d.chat.registration = match v {
+                    0 => Registration::Open,
+                    1 => Registration::Token(String::new()),
+                    _ => Registration::Operator,
+                }
+            },
+        },
+        Reload,
+        "Who may register: everybody, who knows accounts.registration-token, or nobody but the operator.",
+    ),
+    key(
+        "accounts.registration-token",
+        Preset::None { example: "a word that was passed on" },
+        Text {
+            form: "some text",
+            set: |d, v| {
+                d.registration_token = Some(v.to_owned());
+                !v.is_empty()
+            },
+        },
+        Reload,
+        "What somebody who registers has to know, where accounts.registration is \"token\".",
+    ),
+    key(
+        "accounts.anonymous",
+        Is("true"),
+        Switch { set: |d, v| d.chat.anonymous = v },
+        Reload,
+        "Whether a name that nobody has comes without password, on listeners that let anonymous clients in.",
+    ),
+    key(
+        "accounts.anonymous-hold",
+        Is("1h"),
+        Time {
+            least: Duration::ZERO,
+            most: LONGEST_EXPIRY,
+            step: MS,
+            words: &[],
+            set: |d, v| d.chat.anonymous_hold_ms = v.as_millis() as u64,
+        },
+        Reload,
+        "How long an anonymous name stays taken while nobody is connected under it.",
+    ),
+    key(
+        "accounts.reserved",
+        Is(""),
+        Text {
+            form: "names with commas between them; * stands for anything",
+            set: |d, v| names(&mut d.chat.reserved_users, v),
+        },
+        Reload,
+        "Names that nobody takes without the operator, such as \"admin*\"; without regard to case.",
+    ),
+    key(
+        "accounts.failures-per-name",
+        Is("10"),
+        Count {
+            least: 1,
+            most: 1_000_000,
+            words: &[],
+            set: |d, v| d.chat.sign_in_failures_per_name = v as u32,
+        },
+        Reload,
+        "Sign-ins a minute that may fail for a name from one address, before the next is refused unseen.",
+    ),
+    key(
+        "accounts.failures-per-address",
+        Is("100"),
+        Count {
+            least: 1,
+            most: 1_000_000,
+            words: &[],
+            set: |d, v| d.chat.sign_in_failures_per_address = v as u32,
+        },
+        Reload,
+        "The same for one address, whatever the name.",
+    ),
+    key(
+        "accounts.requests-per-second",
+        Is("50"),
+        Count { least: 1, most: 1_000_000, words: &[], set: |d, v| d.chat.requests_per_sec = v as u32 },
+        Reload,
+        "Requests a second of one user; ten times as many at once.",
+    ),
+    key(
+        "accounts.pages-per-second",
+        Is("20"),
+        Count { least: 1, most: 1_000_000, words: &[], set: |d, v| d.chat.pages_per_sec = v as u32 },
+        Reload,
+        "Pages of history a second of one user; ten times as many at once.",
+    ),
+    key(
+        "accounts.contacts",
+        Is("1000"),
+        Count { least: 0, most: 1_000_000, words: &[], set: |d, v| d.chat.contacts_per_user = v as usize },
+        Reload,
+        "Friends, ignored users and tokens, each, that one user may have.",
     ),
     limit(
         "limits.connections",

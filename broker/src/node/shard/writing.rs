@@ -6,7 +6,9 @@ use std::io::{self, Read};
 use tracing::{debug, warn};
 
 use super::{CLOSE_MS, LINGER_MS, LINGERERS, Shard};
-use crate::node::{Notice, connection::token, inbox::Letter, storage::Commit, storage::Query, verify::Check};
+use crate::node::{
+    Notice, connection::token, inbox::Letter, storage::Commit, storage::Query, verify::Check, verify::Work,
+};
 
 impl Shard {
     /// Carries out everything that the engine wants.
@@ -33,7 +35,18 @@ impl Shard {
                     self.storage.read(Query { shard: self.index, ticket, log, query });
                 }
                 Output::Verify { conn, hash, password } => {
-                    self.verify.check(Check { shard: self.index, conn, hash, password });
+                    let work = Work::Connection(conn, hash);
+                    self.verify.check(Check { shard: self.index, work, password });
+                }
+                Output::VerifyFor { ticket, hash, password } => {
+                    let work = Work::Directory(ticket, hash);
+                    self.verify.check(Check { shard: self.index, work, password });
+                }
+                Output::Hash { ticket, password } => {
+                    self.verify.check(Check { shard: self.index, work: Work::Hash(ticket), password });
+                }
+                Output::Operated { ticket, payload } => {
+                    self.links.operators.give(ticket, payload);
                 }
                 Output::Pause { conn } => {
                     if let Some(connection) = self.table.find(conn) {

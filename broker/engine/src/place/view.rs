@@ -1,4 +1,4 @@
-//! A room as one shard sees it: the recent entries and the members here, and the delivery to them.
+//! A place as one shard sees it: the recent entries and the members here, and the delivery to them.
 //!
 //! Invariant: a member's cursor is the number of the next entry that it has not been sent. A member is up to date when
 //! its cursor is `next`; otherwise it is resting (its session is away), blocked (its connection takes no more: the pump
@@ -19,7 +19,7 @@ use katydid_mqtt::{
 use slab::Slab;
 use std::{collections::VecDeque, sync::Arc};
 
-/// A filter of a member, below the room.
+/// A filter of a member, below the place; of a pair, for whole topics.
 #[derive(Debug, Clone)]
 pub(crate) struct Within {
     pub(crate) within: Box<str>,
@@ -27,7 +27,7 @@ pub(crate) struct Within {
     pub(crate) id: u32,
 }
 
-/// A session in a room.
+/// A session in a place.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) session: u32,
@@ -37,11 +37,15 @@ pub(crate) struct Member {
     pub(crate) filters: Vec<Within>,
     /// What a run needs to know, where one filter wants everything or every message.
     pub(crate) simple: Option<(QoS, bool)>,
+    /// It is there by its user's membership, so that filters for all such places reach it.
+    pub(crate) is_admitted: bool,
     /// Its session is away.
     pub(crate) is_resting: bool,
     /// A page has been asked for.
     pub(crate) is_reading: bool,
     pub(crate) page: VecDeque<Shared>,
+    /// Last values of the place that it is yet to be sent, before anything else.
+    pub(crate) kept: VecDeque<(Shared, Ids)>,
     /// Number after the page.
     pub(crate) page_next: u64,
     /// QoS 2 messages below this were sent before a restart.
@@ -58,19 +62,23 @@ pub(crate) struct Reading {
     from: u64,
 }
 
-/// A room on a shard.
+/// A place on a shard.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) name: Arc<str>,
+    /// Where, in its topics, that begins which filters are matched against.
+    within_at: usize,
     pub(crate) log: u64,
     /// The number that comes next.
     pub(crate) next: u64,
-    /// Recent entries, without gaps up to `next`; each with whether it is an event.
+    /// Recent entries, without gaps up to `next`; each with whether it is something else than a message.
     tail: VecDeque<(Shared, bool)>,
     tail_bytes: usize,
     pub(crate) members: Slab<Member>,
     /// Enters that the home has not answered.
     pub(crate) pending: u32,
+    /// Answers that the home has given.
+    pub(crate) answers: u64,
     is_dirty: bool,
     /// Entries at the end of the tail that nobody has been sent.
     fresh: usize,
@@ -79,6 +87,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(name: Arc<str>) -> Self {
         Self {
+            within_at: super::within_at(&name),
             name,
             log: 0,
             next: 0,
@@ -86,6 +95,7 @@ impl View {
             tail_bytes: 0,
             members: Slab::new(),
             pending: 0,
+            answers: 0,
             is_dirty: false,
             fresh: 0,
         }
@@ -110,7 +120,7 @@ impl View {
     }
 
     /// The home says which number comes next. Where entries are missing before it, the shard was not told of them: what
-    /// it has is left over from a time before it left the room, and nobody here has to get it.
+    /// it has is left over from a time before it left the place, and nobody here has to get it.
     pub(crate) fn continue_at(&mut self, next: u64) {
         if self.next < next {
             self.next = next;
@@ -128,6 +138,19 @@ impl View {
         }
     }
 
+    /// Puts another content in the place of an entry.
+    pub(crate) fn replace(&mut self, entry: &Shared) {
+        if let Ok(at) = self.tail.binary_search_by_key(&entry.seq, |(known, _)| known.seq) {
+            self.tail_bytes = self.tail_bytes + entry.weight() - self.tail[at].0.weight();
+            self.tail[at].0 = entry.clone();
+        }
+        for (_, member) in &mut self.members {
+            if let Some(known) = member.page.iter_mut().find(|known| known.seq == entry.seq) {
+                *known = entry.clone();
+            }
+        }
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
         self.members.is_empty() && self.pending == 0
     }
@@ -142,14 +165,14 @@ enum Stop {
 }
 
 impl Engine {
-    /// New entries of a room, from its home.
-    pub(crate) fn entries_here(&mut self, room: &str, entries: &[Shared]) {
-        let Some(&index) = self.view_names.get(room) else { return };
+    /// New entries of a place, from its home.
+    pub(crate) fn entries_here(&mut self, place: &str, entries: &[Shared]) {
+        let Some(&index) = self.view_names.get(place) else { return };
         let view = &mut self.views[index as usize];
         for entry in entries {
             view.next = entry.seq + 1;
             view.tail_bytes += entry.weight();
-            view.tail.push_back((entry.clone(), super::is_event(entry.topic())));
+            view.tail.push_back((entry.clone(), super::is_other(entry.topic())));
         }
         view.fresh += entries.len();
         if !std::mem::replace(&mut view.is_dirty, true) {
@@ -157,7 +180,7 @@ impl Engine {
         }
     }
 
-    /// Delivers the new entries of a room to its members.
+    /// Delivers the new entries of a place to its members.
     pub(crate) fn settle_view(&mut self, index: u32) {
         let Some(mut view) =
             self.views.get_mut(index as usize).map(|view| std::mem::replace(view, View::new("".into())))
@@ -204,6 +227,13 @@ impl Engine {
         }
     }
 
+    /// Delivers what is new in a place to its members, at once.
+    pub(super) fn settle_view_of(&mut self, place: &str) {
+        if let Some(&index) = self.view_names.get(place) {
+            self.settle_view(index);
+        }
+    }
+
     /// Moves a member on as far as its connection takes it.
     pub(crate) fn advance_member(&mut self, index: u32, key: u32) {
         let Some(view) = self.views.get_mut(index as usize) else { return };
@@ -235,14 +265,14 @@ impl Engine {
         let view = &mut self.views[index as usize];
         let Some(member) = view.members.get_mut(key as usize) else { return };
         member.is_reading = true;
-        let (room, from, session) = (view.name.clone(), member.cursor, member.session);
+        let (place, from, session) = (view.name.clone(), member.cursor, member.session);
         let id = self.sessions.peek(session).map_or(0, |session| session.id);
         let ticket = self.reads.insert(Reading { view: index, member: key, session: id, from }) as u64;
-        let home = crate::crossing::home(&room, self.shards);
+        let home = crate::crossing::home(&place, self.shards);
         if home == self.shard {
-            self.read_at_home(home, &room, from, ticket);
+            self.read_at_home(home, &place, from, ticket);
         } else {
-            self.send_to(home, Crossing::Read { room, from, ticket });
+            self.send_to(home, Crossing::Read { place, from, ticket });
         }
     }
 
@@ -267,9 +297,14 @@ impl Engine {
         self.sessions.mark_ready(session);
     }
 
-    /// Something said in a room that is not kept: to the members who are here.
-    pub(crate) fn signal_here(&mut self, room: &str, message: &Shared) {
-        let Some(&index) = self.view_names.get(room) else { return };
+    /// Something said in a place that is not kept: to the members who are here.
+    pub(crate) fn signal_here(&mut self, place: &str, message: &Shared) {
+        let Some(&index) = self.view_names.get(place) else { return };
+        let within_at = self.views[index as usize].within_at;
+        for (_, member) in &mut self.views[index as usize].members {
+            // What was kept before is not sent after what is kept now.
+            member.kept.retain(|(kept, _)| kept.topic() != message.topic());
+        }
         let members: Vec<(u32, Vec<Within>)> = self.views[index as usize]
             .members
             .iter()
@@ -278,7 +313,7 @@ impl Engine {
             .collect();
         for (session, filters) in members {
             let (_, mut delivering) = self.delivering();
-            if let Some((_, ids)) = grant(&delivering, session, &filters, message) {
+            if let Some((_, ids)) = grant(&delivering, session, (&filters, within_at), message) {
                 delivering.templates.reset();
                 let grant =
                     crate::deliver::Grant { qos: QoS::AtMostOnce, retain: false, ids: ids.as_slice() };
@@ -295,22 +330,28 @@ fn vacant() -> Member {
         replay_below: 0,
         filters: Vec::new(),
         simple: None,
+        is_admitted: false,
         is_resting: true,
         is_reading: false,
         page: VecDeque::new(),
+        kept: VecDeque::new(),
         page_next: 0,
         sent_below: 0,
     }
 }
 
 /// What a member's filters grant to an entry: the highest QoS and every identifier; `None` where none matches.
-fn grant(
+pub(super) fn grant(
     delivering: &Delivering<'_>,
     session: u32,
-    filters: &[Within],
+    (filters, within_at): (&[Within], usize),
     entry: &Shared,
 ) -> Option<(QoS, Ids)> {
-    let within = entry.topic().splitn(3, '/').nth(2)?;
+    let within = entry.topic().get(within_at..)?;
+    let ignored = delivering.sessions.peek(session)?.ignored.as_deref();
+    if entry.is_deleted || ignored.is_some_and(|ignored| is_ignored(entry, ignored)) {
+        return None;
+    }
     let is_own = delivering.published(session, entry);
     let mut ids = Vec::new();
     let mut qos = None;
@@ -325,8 +366,37 @@ fn grant(
     qos.map(|qos| (qos, Ids::from_slice(&ids)))
 }
 
+/// Sends a member the last values of its place; `false` when its connection takes no more.
+fn send_kept(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) -> bool {
+    while let Some((message, ids)) = member.kept.front() {
+        let Some(slot) = delivering.sessions.peek(member.session).and_then(|session| session.link) else {
+            return false;
+        };
+        if !delivering.takes_more(slot) {
+            return false;
+        }
+        let origin = Origin::Place(view.log, 0);
+        let sent = Sent { message: message.clone(), retain: true, ids: ids.clone(), origin };
+        if !delivering.send_entry(member.session, slot, QoS::AtMostOnce, sent) {
+            return false;
+        }
+        member.kept.pop_front();
+    }
+    member.kept = VecDeque::new();
+    true
+}
+
+/// Whether an entry was said by somebody whom a user does not hear.
+fn is_ignored(entry: &Shared, ignored: &[Arc<str>]) -> bool {
+    let from = entry.topic().rsplit('/').next().unwrap_or_default();
+    ignored.iter().any(|name| **name == *from)
+}
+
 /// Sends a member entry after entry, until it is up to date, its connection takes no more, or it needs a page.
 fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) -> Stop {
+    if !member.kept.is_empty() && !send_kept(view, member, delivering) {
+        return Stop::Blocked;
+    }
     while member.cursor < view.next {
         if view.is_behind(member) {
             return Stop::Behind;
@@ -341,13 +411,13 @@ fn advance(view: &View, member: &mut Member, delivering: &mut Delivering<'_>) ->
         let granted = if entry.is_expired(delivering.now) {
             None
         } else {
-            grant(delivering, member.session, &member.filters, &entry)
+            grant(delivering, member.session, (&member.filters, view.within_at), &entry)
         };
         if let Some((granted, ids)) = granted {
             let retain = entry.seq < member.replay_below;
             let qos = granted.min(entry.qos);
             let was_sent = qos == QoS::ExactlyOnce && entry.seq < member.sent_below;
-            let origin = Origin::Room(view.log, entry.seq);
+            let origin = Origin::Place(view.log, entry.seq);
             let session = delivering.sessions.peek(member.session);
             let was_sent = was_sent || session.is_some_and(|session| session.has_resumed(origin));
             if !was_sent
@@ -391,10 +461,17 @@ impl Runs<'_> {
         if member.cursor != self.from || member.replay_below > self.from || !member.page.is_empty() {
             return false;
         }
+        if !member.kept.is_empty() {
+            return false;
+        }
         let Some(session) = delivering.sessions.by_index(member.session) else { return false };
         let Some(slot) = session.link else { return false };
         let keeps_exactly_once = qos == QoS::ExactlyOnce && session.is_persistent();
-        if keeps_exactly_once || session.held > 0 || !delivering.settings.access.is_open() {
+        if keeps_exactly_once
+            || session.ignored.is_some()
+            || session.held > 0
+            || !delivering.settings.access.is_open()
+        {
             return false;
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };
@@ -427,7 +504,7 @@ impl Runs<'_> {
         let outbound = &mut session.outbound;
         let track = |packet: &Packet| -> PacketId {
             let message = batch[packet.entry as usize].0.clone();
-            let origin = Origin::Room(log, message.seq);
+            let origin = Origin::Place(log, message.seq);
             outbound.send(packet.qos, Sent { message, retain: false, ids: Ids::None, origin })
         };
         delivering.links.publish_encoded(slot, &run.bytes, |bytes| {

@@ -1,4 +1,4 @@
-//! A run: the new entries of a room, encoded one after another as one kind of member gets them. A member who is up to
+//! A run: the new entries of a place, encoded one after another as one kind of member gets them. A member who is up to
 //! date takes a run with one copy; only packet identifiers are set in it.
 
 use crate::{
@@ -13,7 +13,7 @@ use katydid_mqtt::packet::{QoS, Version};
 pub(crate) struct Kind {
     pub(crate) version: Version,
     pub(crate) qos: QoS,
-    /// Whether events are wanted beside messages.
+    /// Whether events and posts are wanted beside messages.
     pub(crate) events: bool,
 }
 
@@ -53,8 +53,8 @@ impl Run {
             payload_bytes: 0,
             longest: 0,
         };
-        for (entry, (message, is_event)) in batch.iter().enumerate() {
-            if *is_event && !kind.events {
+        for (entry, (message, is_other)) in batch.iter().enumerate() {
+            if *is_other && !kind.events {
                 continue;
             }
             let qos = message.qos.min(kind.qos);
@@ -67,7 +67,8 @@ impl Run {
                 packet_id: 0,
                 subscription_ids: &[],
             };
-            let is_long = run.bytes.len() > RUN_BYTES || message.expires_at_ms.is_some();
+            let is_long =
+                run.bytes.len() > RUN_BYTES || message.expires_at_ms.is_some() || message.is_deleted;
             if is_long || message.encode(delivery, now, &mut run.bytes).is_some() {
                 return None;
             }

@@ -1,0 +1,13 @@
+//! Chat on topics, put to the real broker: who may be what, who is where, what is asked and answered.
+//!
+//! Owns the proof of `topics.md` from outside. Must never look into the broker. Invariant: no test waits for time to pass;
+//! each waits for an event, with a limit. Driven by `cargo test -p katydid --test chat`.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod names;
+mod people;
+mod places;
+mod private;
+mod requests;
