@@ -3,7 +3,7 @@
 //! Invariant: a [`Config`] holds addresses that parse, files that were read and limits that are not zero; an unknown key is
 //! an error that names it.
 
-use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, mchat, text};
+use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, helo, mchat, text};
 use katydid_sdk::{Address, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
@@ -42,6 +42,8 @@ pub struct Written {
     pub text: TextWritten,
     /// mChat.
     pub mchat: MchatWritten,
+    /// The `HELO` protocol.
+    pub helo: HeloWritten,
 }
 
 /// Where the broker is.
@@ -167,6 +169,39 @@ impl Default for MchatWritten {
     }
 }
 
+/// The `HELO` protocol. Its encryption of private messages is that of its clients: RSA with PKCS#1 v1.5 and AES-128 in ECB
+/// mode, between addresses that nobody proves. It keeps a message from who only listens on the line, and from nobody else;
+/// what crosses to users of other protocols is read by the server, which tells both that it can be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct HeloWritten {
+    /// The listener for clients.
+    pub listener: DoorWritten,
+    /// The first port for files; they have the address, the TLS and the limits of the listener.
+    pub first_file_port: u16,
+    /// How many ports for files, and so files at one time. Ten at least are wise: some don't go with the size of a file.
+    pub file_ports: u16,
+    /// Under which name users of other protocols reach the ports for files; without, they must know.
+    pub file_host: Option<String>,
+    /// Bytes of a file at most. A file is never held, neither in memory nor on disk.
+    pub file_bytes: u64,
+    /// How long one file may take.
+    pub file_time: String,
+}
+
+impl Default for HeloWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            first_file_port: 1338,
+            file_ports: 16,
+            file_host: None,
+            file_bytes: 100 << 20,
+            file_time: "10m".into(),
+        }
+    }
+}
+
 /// The configuration, proved.
 pub struct Config {
     /// How users are signed in.
@@ -175,6 +210,8 @@ pub struct Config {
     pub text: Option<TextConfig>,
     /// mChat, where it is on.
     pub mchat: Option<MchatConfig>,
+    /// The `HELO` protocol, where it is on.
+    pub helo: Option<HeloConfig>,
 }
 
 /// The `#` protocol.
@@ -199,6 +236,16 @@ pub struct MchatConfig {
     pub log: Option<log::RotatingFile>,
 }
 
+/// The `HELO` protocol.
+pub struct HeloConfig {
+    /// The listener for clients, and behind it one a port for files.
+    pub doors: Vec<Door>,
+    /// How long a connection may be silent.
+    pub idle: Option<Duration>,
+    /// What the operator decided.
+    pub settings: helo::Settings,
+}
+
 impl Written {
     /// Reads a file.
     ///
@@ -214,14 +261,15 @@ impl Written {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn prove(self) -> Result<Config, Problem> {
-        let Self { broker, text, mchat } = self;
+        let Self { broker, text, mchat, helo } = self;
         let address: Address = broker.address.parse().map_err(|error| problem("broker.address", error))?;
         let tls = broker.tls.then(|| Tls { roots_file: broker.tls_roots, ..Tls::default() });
         let users =
             Users { broker: address, tls, tells_address: broker.proxy_protocol, hears_presence: false };
         let text = if text.listener.on { Some(prove_text(text)?) } else { None };
         let mchat = if mchat.listener.on { Some(prove_mchat(mchat)?) } else { None };
-        Ok(Config { users, text, mchat })
+        let helo = if helo.listener.on { Some(prove_helo(helo)?) } else { None };
+        Ok(Config { users, text, mchat, helo })
     }
 }
 
@@ -268,6 +316,31 @@ fn prove_mchat(written: MchatWritten) -> Result<MchatConfig, Problem> {
     };
     let log = written.log_file.map(open).transpose()?;
     Ok(MchatConfig { doors, idle, settings, log })
+}
+
+fn prove_helo(written: HeloWritten) -> Result<HeloConfig, Problem> {
+    let (clients, idle) = door("helo.listener", &written.listener, 1337)?;
+    let mut doors = vec![clients];
+    let mut file_ports = Vec::new();
+    for at in 0..written.file_ports {
+        let port = written.first_file_port.checked_add(at).filter(|port| *port != 0);
+        let port = port.ok_or_else(|| problem("helo.file-ports", "go beyond the last port"))?;
+        let bind = SocketAddr::new(doors[0].bind.ip(), port);
+        let listener = DoorWritten { bind: Some(bind.to_string()), ..written.listener.clone() };
+        doors.push(door("helo.listener", &listener, port)?.0);
+        file_ports.push(port);
+    }
+    if file_ports.is_empty() {
+        return Err(problem("helo.file-ports", "must be more than 0"));
+    }
+    let file_ms = duration("helo.file-time", &written.file_time)?.as_millis();
+    let settings = helo::Settings {
+        file_ports,
+        file_host: written.file_host,
+        file_bytes: written.file_bytes,
+        file_ms: u64::try_from(file_ms).map_err(|_| problem("helo.file-time", "is too long"))?,
+    };
+    Ok(HeloConfig { doors, idle, settings })
 }
 
 fn door(key: &str, written: &DoorWritten, port: u16) -> Result<(Door, Option<Duration>), Problem> {
@@ -368,6 +441,10 @@ mod tests {
         let mchat = config.mchat.expect("on");
         assert_eq!(mchat.doors.len(), 1);
         assert!(mchat.settings.mesh.is_none() && mchat.idle.is_none());
+        let helo = config.helo.expect("on");
+        let ports: Vec<u16> = helo.doors.iter().map(|door| door.bind.port()).collect();
+        assert_eq!((ports[0], ports[1], ports.len()), (1337, 1338, 17));
+        assert_eq!(helo.settings.file_ports, ports[1..]);
     }
 
     #[test]
@@ -391,6 +468,9 @@ mod tests {
             ("[text]\nlistener.connections = 0", "text.listener"),
             ("[text]\nlistener.tls-key = \"k\"", "text.listener"),
             ("[text]\nchallenge-file = \"/nowhere\"", "/nowhere"),
+            ("[helo]\nfile-ports = 0", "helo.file-ports"),
+            ("[helo]\nfirst-file-port = 65530", "helo.file-ports"),
+            ("[helo]\nfile-time = \"long\"", "helo.file-time"),
             ("[mchat]\nmesh.on = true", "mchat.announce"),
             ("[mchat]\nmesh.on = true\nannounce = \"x:port\"", "mchat.announce"),
             ("[mchat]\npeers = [\"x:1\"]", "mchat.peers"),

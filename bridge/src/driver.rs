@@ -18,7 +18,7 @@ use crate::{
     machine::{Input, Link, Machine, Output},
 };
 use door::{Arrival, Door};
-use link::{Gate, Wires};
+use link::{Gate, Queued, Wires};
 use std::{
     collections::HashMap,
     io,
@@ -50,6 +50,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) enum Brought {
     Arrived { door: usize, arrival: Arrival },
     Bytes { link: Link, bytes: Vec<u8> },
+    Passed { link: Link },
     Closed { link: Link },
     Dialled { link: Link, outcome: io::Result<(TcpStream, SocketAddr)> },
     Chat { link: Link, voice: Voice, event: Event },
@@ -72,7 +73,7 @@ pub struct Served {
 }
 
 struct LinkState {
-    writer: mpsc::UnboundedSender<Vec<u8>>,
+    writer: mpsc::UnboundedSender<Queued>,
     gate: Arc<Gate>,
     go_on: Arc<Notify>,
     is_reading: bool,
@@ -152,6 +153,12 @@ impl Driver {
                     self.read_on(link);
                 }
             }
+            Brought::Passed { link } => {
+                if self.links.contains_key(&link) {
+                    self.handle(Input::Passed { link });
+                    self.read_on(link);
+                }
+            }
             Brought::Closed { link } => {
                 if self.links.contains_key(&link) {
                     self.drop_link(link);
@@ -227,13 +234,11 @@ impl Driver {
     /// Does what the machine wants; a link that has too much to write is given back.
     fn carry_out(&mut self, output: Output) -> Option<Link> {
         match output {
-            Output::Write { link, bytes } => {
-                let state = self.links.get_mut(&link)?;
-                let is_overrun = state.gate.queue(bytes.len()) > MOST_QUEUED_BYTES;
-                // Fails only when the socket is gone, which the reader tells.
-                let _ = state.writer.send(bytes);
-                return is_overrun.then_some(link);
+            Output::Write { link, bytes } => return self.write(link, Queued { bytes, passed_from: None }),
+            Output::Pass { link, bytes, from } => {
+                return self.write(link, Queued { bytes, passed_from: Some(from) });
             }
+            Output::GoOn { link } => self.read_on(link),
             Output::Close { link } => self.drop_link(link),
             Output::Ask { link, voice, tag, call } => self.ask(link, voice, tag, call),
             Output::Dial { link, host, port } => {
@@ -252,6 +257,14 @@ impl Driver {
             Output::Log(text) => self.log(&text),
         }
         None
+    }
+
+    fn write(&mut self, link: Link, queued: Queued) -> Option<Link> {
+        let state = self.links.get_mut(&link)?;
+        let is_overrun = state.gate.queue(queued.bytes.len()) > MOST_QUEUED_BYTES;
+        // Fails only when the socket is gone, which the reader tells.
+        let _ = state.writer.send(queued);
+        is_overrun.then_some(link)
     }
 
     fn log(&mut self, text: &str) {

@@ -11,6 +11,7 @@ pub mod chat;
 pub mod config;
 pub mod driver;
 pub mod flow;
+pub mod helo;
 pub mod machine;
 pub mod mchat;
 pub mod names;
@@ -63,7 +64,7 @@ pub async fn run(config: Config, ended: impl Future<Output = ()>) -> io::Result<
 }
 
 fn served(config: Config) -> Vec<Served> {
-    let Config { users, text, mchat } = config;
+    let Config { users, text, mchat, helo } = config;
     let mut all = Vec::new();
     if let Some(text) = text {
         let settings = Arc::new(text.settings);
@@ -86,6 +87,20 @@ fn served(config: Config) -> Vec<Served> {
             users: Users { hears_presence: true, ..users.clone() },
             log: mchat.log,
             idle: mchat.idle,
+        });
+    }
+    if let Some(helo) = helo {
+        let keys = Arc::new(helo::Keys::default());
+        let machine = helo::Server::new(helo.settings, keys.clone(), chance);
+        // Long before the first client needs it.
+        std::thread::spawn(move || keys.make());
+        all.push(Served {
+            name: "helo",
+            machine: Box::new(machine),
+            doors: helo.doors,
+            users,
+            log: None,
+            idle: helo.idle,
         });
     }
     all

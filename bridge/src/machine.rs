@@ -43,6 +43,11 @@ pub enum Input<'a> {
         /// A piece of the stream, cut anywhere.
         bytes: &'a [u8],
     },
+    /// A piece of [`Output::Pass`] was written, and this link, which it came from, may be read again.
+    Passed {
+        /// Where the piece came from.
+        link: Link,
+    },
     /// The other side is gone; its users are signed out without being told to be.
     Closed {
         /// Which.
@@ -70,6 +75,21 @@ pub enum Output {
         link: Link,
         /// One line, or several that belong together.
         bytes: Vec<u8>,
+    },
+    /// Send a piece of something long that comes from another link, which is read again when the piece is written: answered by
+    /// [`Input::Passed`], unless `link` is gone first.
+    Pass {
+        /// To where.
+        link: Link,
+        /// The piece.
+        bytes: Vec<u8>,
+        /// Where it comes from.
+        from: Link,
+    },
+    /// Read a link again for which the machine has become ready through something that happened elsewhere.
+    GoOn {
+        /// Which.
+        link: Link,
     },
     /// Close a link after what was written; its users are signed out. Nothing more is told of it.
     Close {
@@ -218,6 +238,7 @@ impl<S: Session, M: FnMut(u64, SocketAddr) -> S + Send> Machine for Each<S, M> {
                 self.with(link, out, |session, side| session.happened(now_ms, voice, event, side));
             }
             Input::Closed { link } | Input::Dialled { link, .. } => self.forget(link),
+            Input::Passed { .. } => {}
             Input::Tick => {
                 // Taken off first: a session whose deadline stays in the past is called once a tick, not for ever.
                 let later = self.timers.split_off(&(now_ms + 1, Link(0)));

@@ -46,6 +46,12 @@ struct Arguments {
     /// HOST:PORT of an mChat server to join; may be given several times.
     #[arg(long)]
     mchat_peer: Vec<String>,
+    /// Address and port of the `HELO` protocol, or `off`.
+    #[arg(long)]
+    helo: Option<String>,
+    /// First port for files of the `HELO` protocol.
+    #[arg(long)]
+    helo_files: Option<u16>,
 }
 
 /// What is done with a service; without, the bridge runs in the foreground.
@@ -64,9 +70,11 @@ impl Arguments {
             written.broker.address = broker;
         }
         written.broker.proxy_protocol |= self.proxy_protocol;
-        for (given, listener) in
-            [(self.text, &mut written.text.listener), (self.mchat, &mut written.mchat.listener)]
-        {
+        for (given, listener) in [
+            (self.text, &mut written.text.listener),
+            (self.mchat, &mut written.mchat.listener),
+            (self.helo, &mut written.helo.listener),
+        ] {
             match given.as_deref() {
                 None => {}
                 Some("off") => listener.on = false,
@@ -82,6 +90,7 @@ impl Arguments {
         written.mchat.mesh.bind = self.mchat_mesh.or(written.mchat.mesh.bind);
         written.mchat.announce = self.mchat_announce.or(written.mchat.announce);
         written.mchat.peers.extend(self.mchat_peer);
+        written.helo.first_file_port = self.helo_files.unwrap_or(written.helo.first_file_port);
         Ok(written)
     }
 }

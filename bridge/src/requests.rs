@@ -349,3 +349,52 @@ fn kind(value: &Value) -> Kind {
         _ => Kind::Guest,
     }
 }
+
+/// Everybody who is connected, those after a name: answered as [`read_people`].
+pub fn users(after: Option<&str>) -> Call {
+    request("users", page(json!({}), after))
+}
+
+/// The groups that one is a member of: answered as [`read_listed`].
+pub fn own_groups() -> Call {
+    request("group/list", page(json!({"mine": true}), None))
+}
+
+/// Puts somebody out of a group, for good.
+pub fn kick_from_group(group: &str, user: &str) -> Call {
+    request("group/kick", json!({"name": group, "user": user, "ban": true}))
+}
+
+/// Offers another user a file; `data` says its name, size and checksum, and where it is.
+pub fn offer_file(user: &str, data: Value) -> Call {
+    request("offer", json!({"to": user, "kind": "file", "data": data}))
+}
+
+/// What an offer of a file says, if a signal is one.
+pub fn read_file_offer(signal: &Value) -> Option<&Value> {
+    let is = |field: &str, what: &str| signal.get(field).and_then(Value::as_str) == Some(what);
+    if is("type", "offer") && is("kind", "file") { signal.get("data") } else { None }
+}
+
+/// Whether the asker is in a place, by its info.
+pub fn has_role(info: &Value) -> bool {
+    info.get("role").is_some_and(Value::is_string)
+}
+
+/// Whether the asker owns or moderates a place, by its info.
+pub fn is_moderated(info: &Value) -> bool {
+    matches!(info.get("role").and_then(Value::as_str), Some("owner" | "moderator"))
+}
+
+/// Who is banned, in a listing of members.
+pub fn read_banned(answer: &Value) -> Vec<String> {
+    let names = answer.get("banned").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).map(Into::into).collect()
+}
+
+/// Who was put out of a place, and who did it, if that is what happened there.
+pub fn read_put_out(change: &Value) -> Option<(&str, &str)> {
+    let text = |field: &str| change.get(field).and_then(Value::as_str);
+    matches!(text("type"), Some("kicked" | "banned")).then_some(())?;
+    Some((text("user")?, text("by")?))
+}

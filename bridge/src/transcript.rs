@@ -4,7 +4,7 @@
 //!
 //! | line | who | what |
 //! | --- | --- | --- |
-//! | `ann+` | the peer | connects; `ann+1` at the door 1 |
+//! | `ann+` | the peer | connects; `ann+1` at the door 1; `file+1 ann` from where `ann` came from |
 //! | `ann-` | the peer | is gone |
 //! | `ann> #whoami` | the peer | sends a line; `\xNN`, `\n` and `\r` are escapes |
 //! | `ann>> #who` | the peer | sends bytes without a line's end |
@@ -15,6 +15,8 @@
 //! | `ann= join room/Home last 0` | the machine | asks the broker |
 //! | `log TEXT`, `b= dial HOST PORT` | the machine | logs, connects |
 //! | `b: reached`, `b: unreached` | the network | answers a dial |
+//! | `b<< TEXT` | the machine | writes the beginning of a line |
+//! | `b< [a] TEXT`, `a: passed` | the machine, the network | a piece that comes from `a`; it was written |
 //!
 //! `#` begins a comment, `## 4 Communication protocol` the section of the document that the lines below it follow.
 //! What the machine does after each input must be the lines that follow it, all of them and in their order. A voice other
@@ -81,8 +83,10 @@ impl Player<'_> {
         let bytes;
         let input = match sign {
             "+" => {
-                let door = rest.parse().unwrap_or(0);
-                let from = format!("192.0.2.{}:4000", link.0).parse().expect("an address");
+                let (door, like) = rest.split_once(' ').unwrap_or((rest, name));
+                let door = door.parse().unwrap_or(0);
+                let like = self.links.get(like).map_or(link.0, |like| like.0);
+                let from = format!("192.0.2.{like}:4000").parse().expect("an address");
                 Input::Opened { link, door, from }
             }
             "-" => Input::Closed { link },
@@ -96,6 +100,7 @@ impl Player<'_> {
             ":" => match rest.trim_start() {
                 "reached" => Input::Dialled { link, problem: None },
                 "unreached" => Input::Dialled { link, problem: Some("refused".into()) },
+                "passed" => Input::Passed { link },
                 answer => Input::Chat { link, voice, event: self.answer(link, voice, answer, at) },
             },
             _ => Input::Chat { link, voice, event: event(rest.trim_start(), at) },
@@ -128,9 +133,16 @@ impl Player<'_> {
                     chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02x}"));
                     text
                 });
-                let body = text.strip_suffix(self.end).unwrap_or_else(|| panic!("no line: {text:?}"));
+                let Some(body) = text.strip_suffix(self.end) else {
+                    return vec![format!("{name}<< {}", escape(&text))];
+                };
                 body.split(self.end).map(|line| format!("{name}< {}", escape(line))).collect()
             }
+            Output::Pass { link, bytes, from } => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                vec![format!("{}< [{}] {}", self.name(link), self.name(from), escape(&text))]
+            }
+            Output::GoOn { link } => vec![format!("{}< [read on]", self.name(link))],
             Output::Close { link } => vec![format!("{}< [closed]", self.name(link))],
             Output::Ask { link, voice, tag, call } => {
                 let name = self.name(link);

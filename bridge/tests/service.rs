@@ -52,7 +52,7 @@ fn a_service_starts_and_stops_by_command_and_logs_both() {
     let (pid, log, config) = (dir.path().join("pid"), dir.path().join("log"), dir.path().join("config"));
     let port = free_port();
     let written = format!(
-        "[text]\nlistener.on = false\n[mchat]\nlog-file = {:?}\nlistener.bind = \"127.0.0.1:{port}\"\n",
+        "[text]\nlistener.on = false\n[helo]\nlistener.on = false\n[mchat]\nlog-file = {:?}\nlistener.bind = \"127.0.0.1:{port}\"\n",
         text(&log)
     );
     fs::write(&config, written).expect("a configuration");

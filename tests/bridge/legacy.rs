@@ -18,11 +18,27 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
+/// Ports for files.
+const FILE_PORTS: u16 = 4;
+
+/// An address behind which there are ports for files, too.
+fn address_with_file_ports() -> SocketAddr {
+    loop {
+        let address = free_address();
+        let others = (1..=FILE_PORTS)
+            .map(|at| TcpListener::bind((address.ip(), address.port().checked_add(at)?)).ok());
+        if others.collect::<Option<Vec<_>>>().is_some() {
+            return address;
+        }
+    }
+}
+
 /// A running bridge; ends when dropped.
 pub(crate) struct Bridge {
     pub(crate) text: SocketAddr,
     pub(crate) mchat: SocketAddr,
     pub(crate) mesh: SocketAddr,
+    pub(crate) helo: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -31,6 +47,7 @@ impl Bridge {
     /// A bridge in front of a broker, with every protocol at a port of its own.
     pub(crate) fn start(broker: SocketAddr) -> Self {
         let (text, mchat, mesh) = (free_address(), free_address(), free_address());
+        let helo = address_with_file_ports();
         let door = |bind: SocketAddr| DoorWritten { bind: Some(bind.to_string()), ..DoorWritten::default() };
         let mut written = Written::default();
         written.broker.address = broker.to_string();
@@ -38,6 +55,9 @@ impl Bridge {
         written.mchat.listener = door(mchat);
         written.mchat.mesh = door(mesh);
         written.mchat.announce = Some(mesh.to_string());
+        written.helo.listener = door(helo);
+        written.helo.first_file_port = helo.port() + 1;
+        written.helo.file_ports = FILE_PORTS;
         let config = written.prove().expect("a configuration");
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -45,7 +65,7 @@ impl Bridge {
             let ended = async { drop(stopped.await) };
             runtime.expect("a runtime").block_on(katydid_bridge::run(config, ended)).expect("a bridge");
         });
-        Self { text, mchat, mesh, stop: Some(stop), thread: Some(thread) }
+        Self { text, mchat, mesh, helo, stop: Some(stop), thread: Some(thread) }
     }
 }
 

@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod helo;
 mod legacy;
 mod mchat;
 mod text;

@@ -61,9 +61,17 @@ impl Gate {
     }
 }
 
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) bytes: Vec<u8>,
+    /// The link that is told when it is written.
+    pub(crate) passed_from: Option<Link>,
+}
+
 /// The tasks of a link, from the outside.
 pub(crate) struct Wires {
-    pub(crate) writer: mpsc::UnboundedSender<Vec<u8>>,
+    pub(crate) writer: mpsc::UnboundedSender<Queued>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) go_on: Arc<Notify>,
     pub(crate) reader: AbortHandle,
@@ -81,7 +89,7 @@ impl Wires {
         let gate = Arc::new(Gate::default());
         let go_on = Arc::new(Notify::new());
         let (lines, queue) = mpsc::unbounded_channel();
-        let writing = write(writer, queue, gate.clone());
+        let writing = write(writer, queue, gate.clone(), brought.clone());
         tokio::spawn(async move {
             writing.await;
             drop(seat);
@@ -124,8 +132,13 @@ async fn read(
 }
 
 /// Ends when the queue is closed and written, or the peer takes nothing.
-async fn write(mut stream: WriteHalf<Stream>, mut queue: mpsc::UnboundedReceiver<Vec<u8>>, gate: Arc<Gate>) {
-    while let Some(line) = queue.recv().await {
+async fn write(
+    mut stream: WriteHalf<Stream>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
+    gate: Arc<Gate>,
+    brought: mpsc::Sender<Brought>,
+) {
+    while let Some(Queued { bytes: line, passed_from }) = queue.recv().await {
         let written = timeout(WRITE_TIMEOUT, async {
             stream.write_all(&line).await?;
             stream.flush().await
@@ -135,11 +148,16 @@ async fn write(mut stream: WriteHalf<Stream>, mut queue: mpsc::UnboundedReceiver
         if !is_written {
             break;
         }
+        if let Some(link) = passed_from
+            && brought.send(Brought::Passed { link }).await.is_err()
+        {
+            break;
+        }
     }
     let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
     // Whoever waits for a queue that nobody writes any more waits no longer.
     queue.close();
     while let Ok(line) = queue.try_recv() {
-        gate.write(line.len());
+        gate.write(line.bytes.len());
     }
 }

@@ -243,6 +243,7 @@ impl Machine for Server {
                 self.client_told(link, event, out);
             }
             Input::Chat { link, voice, event } => self.peer_told(link, voice, event, out),
+            Input::Passed { .. } => {}
             Input::Tick => {
                 if self.beat_ms <= now_ms {
                     self.beat(out);

@@ -140,6 +140,7 @@ proptest! {
                     Output::Close { link } => prop_assert!(live.remove(&link)),
                     Output::Ask { call: Call::SignOut, .. } | Output::Dial { .. } | Output::Log(_) => {}
                     Output::Ask { link, voice, tag, .. } => asked.push((link, voice, tag)),
+                    other => prop_assert!(false, "{other:?}"),
                 }
             }
             asked.retain(|(link, ..)| live.contains(link));
