@@ -3,7 +3,7 @@
 //! Invariant: a [`Config`] holds addresses that parse, files that were read and limits that are not zero; an unknown key is
 //! an error that names it.
 
-use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, mchat, text};
+use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, json, mchat, text};
 use katydid_sdk::{Address, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub struct Written {
     pub text: TextWritten,
     /// mChat.
     pub mchat: MchatWritten,
+    /// The JSON protocol.
+    pub json: JsonWritten,
 }
 
 /// Where the broker is.
@@ -161,6 +163,37 @@ impl Default for MchatWritten {
     }
 }
 
+/// The JSON protocol.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct JsonWritten {
+    /// Its listener.
+    pub listener: DoorWritten,
+    /// What stands behind the `@` of users: the name of this server.
+    pub host: String,
+    /// A client that says nothing for so long is asked whether it is there.
+    pub ping: String,
+    /// How long it may take to say so; then it is offline.
+    pub pong: String,
+    /// Private messages are deleted from the server once they were delivered.
+    pub delete_on_delivery: bool,
+    /// How long private messages wait for a user who is away.
+    pub wait: String,
+}
+
+impl Default for JsonWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            host: "localhost".into(),
+            ping: "60s".into(),
+            pong: "20s".into(),
+            delete_on_delivery: true,
+            wait: "30d".into(),
+        }
+    }
+}
+
 /// The configuration, proved.
 pub struct Config {
     /// How users are signed in.
@@ -169,6 +202,8 @@ pub struct Config {
     pub text: Option<TextConfig>,
     /// mChat, where it is on.
     pub mchat: Option<MchatConfig>,
+    /// The JSON protocol, where it is on.
+    pub json: Option<JsonConfig>,
 }
 
 /// The `#` protocol.
@@ -193,6 +228,18 @@ pub struct MchatConfig {
     pub log: Option<log::RotatingFile>,
 }
 
+/// The JSON protocol.
+pub struct JsonConfig {
+    /// Its listener.
+    pub door: Door,
+    /// How long a connection may be silent.
+    pub idle: Option<Duration>,
+    /// What the operator decided.
+    pub settings: json::Settings,
+    /// How long private messages wait for a user who is away.
+    pub wait: Duration,
+}
+
 impl Written {
     /// Reads a file.
     ///
@@ -208,14 +255,20 @@ impl Written {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn prove(self) -> Result<Config, Problem> {
-        let Self { broker, text, mchat } = self;
+        let Self { broker, text, mchat, json } = self;
         let address: Address = broker.address.parse().map_err(|error| problem("broker.address", error))?;
         let tls = broker.tls.then(|| Tls { roots_file: broker.tls_roots, ..Tls::default() });
-        let users =
-            Users { broker: address, tls, tells_address: broker.proxy_protocol, hears_presence: false };
+        let users = Users {
+            broker: address,
+            tls,
+            tells_address: broker.proxy_protocol,
+            hears_presence: false,
+            kept: None,
+        };
         let text = if text.listener.on { Some(prove_text(text)?) } else { None };
         let mchat = if mchat.listener.on { Some(prove_mchat(mchat)?) } else { None };
-        Ok(Config { users, text, mchat })
+        let json = if json.listener.on { Some(prove_json(json)?) } else { None };
+        Ok(Config { users, text, mchat, json })
     }
 }
 
@@ -260,6 +313,27 @@ fn prove_mchat(written: MchatWritten) -> Result<MchatConfig, Problem> {
     };
     let log = written.log_file.map(open).transpose()?;
     Ok(MchatConfig { doors, idle, settings, log })
+}
+
+fn prove_json(written: JsonWritten) -> Result<JsonConfig, Problem> {
+    if written.host.is_empty()
+        || !written.host.chars().all(crate::names::is_plain)
+        || written.host.contains('@')
+    {
+        return Err(problem("json.host", format!("{:?} is no name of a server", written.host)));
+    }
+    let ms = |key, text: &str| -> Result<u64, Problem> {
+        let ms = u64::try_from(duration(key, text)?.as_millis()).unwrap_or(u64::MAX / 4);
+        if ms == 0 { Err(problem(key, "must be more than 0s")) } else { Ok(ms.min(u64::MAX / 4)) }
+    };
+    let settings = json::Settings {
+        host: written.host,
+        ping_ms: ms("json.ping", &written.ping)?,
+        pong_ms: ms("json.pong", &written.pong)?,
+        delete_on_delivery: written.delete_on_delivery,
+    };
+    let (door, idle) = door("json.listener", &written.listener, 5222)?;
+    Ok(JsonConfig { door, idle, settings, wait: duration("json.wait", &written.wait)? })
 }
 
 fn door(key: &str, written: &DoorWritten, port: u16) -> Result<(Door, Option<Duration>), Problem> {
@@ -372,6 +446,8 @@ mod tests {
             ("[text]\nchallenge-file = \"/nowhere\"", "/nowhere"),
             ("[mchat]\nmesh.on = true", "mchat.announce"),
             ("[mchat]\nmesh.on = true\nannounce = \"x:port\"", "mchat.announce"),
+            ("[json]\nhost = \"a@b\"", "json.host"),
+            ("[json]\nping = \"0s\"", "json.ping"),
             ("[mchat]\npeers = [\"x:1\"]", "mchat.peers"),
         ] {
             let problem = proved(text).err().expect(text);

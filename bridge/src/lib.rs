@@ -11,6 +11,7 @@ pub mod chat;
 pub mod config;
 pub mod driver;
 pub mod flow;
+pub mod json;
 pub mod machine;
 pub mod mchat;
 pub mod names;
@@ -22,7 +23,10 @@ pub mod text;
 mod transcript;
 
 use config::Config;
-use driver::{Served, voice::Users};
+use driver::{
+    Served,
+    voice::{Kept, Users},
+};
 use machine::Each;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -63,7 +67,7 @@ pub async fn run(config: Config, ended: impl Future<Output = ()>) -> io::Result<
 }
 
 fn served(config: Config) -> Vec<Served> {
-    let Config { users, text, mchat } = config;
+    let Config { users, text, mchat, json } = config;
     let mut all = Vec::new();
     if let Some(text) = text {
         let settings = Arc::new(text.settings);
@@ -84,6 +88,17 @@ fn served(config: Config) -> Vec<Served> {
             users: Users { hears_presence: true, ..users.clone() },
             log: mchat.log,
             idle: mchat.idle,
+        });
+    }
+    if let Some(json) = json {
+        let settings = Arc::new(json.settings);
+        all.push(Served {
+            name: "json",
+            machine: Box::new(Each::new(move |now_ms, _| json::Session::new(settings.clone(), now_ms))),
+            doors: vec![json.door],
+            users: Users { kept: Some(Kept { client_id: "json", expiry: json.wait }), ..users.clone() },
+            log: None,
+            idle: json.idle,
         });
     }
     all

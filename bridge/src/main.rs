@@ -24,6 +24,9 @@ struct Arguments {
     /// Address and port for mChat clients, or `off`.
     #[arg(long)]
     mchat: Option<String>,
+    /// Address and port of the JSON protocol, or `off`.
+    #[arg(long)]
+    json: Option<String>,
     /// Address and port for other mChat servers; makes this one part of a mesh.
     #[arg(long, requires = "mchat_announce")]
     mchat_mesh: Option<String>,
@@ -42,9 +45,11 @@ impl Arguments {
             written.broker.address = broker;
         }
         written.broker.proxy_protocol |= self.proxy_protocol;
-        for (given, listener) in
-            [(self.text, &mut written.text.listener), (self.mchat, &mut written.mchat.listener)]
-        {
+        for (given, listener) in [
+            (self.text, &mut written.text.listener),
+            (self.mchat, &mut written.mchat.listener),
+            (self.json, &mut written.json.listener),
+        ] {
             match given.as_deref() {
                 None => {}
                 Some("off") => listener.on = false,

@@ -192,6 +192,56 @@ pub fn members(place: &Place, after: Option<&str>) -> Call {
     of_place(place, "room/members", "group/members", page(json!({}), after))
 }
 
+/// Makes a user a member of a group, without being asked.
+pub fn add_member(group: &str, user: &str) -> Call {
+    request("group/invite", json!({"name": group, "user": user, "add": true}))
+}
+
+/// Makes a group that nobody finds, with members; without a name the broker makes one that nobody guesses. Answered as
+/// [`listed`].
+pub fn create_secret_group(name: Option<&str>, members: &[&str]) -> Call {
+    let mut fields = json!({"visibility": "secret", "members": members});
+    if let Some(name) = name {
+        fields["name"] = name.into();
+    }
+    request("group/create", fields)
+}
+
+/// Groups that one is in, those after a name: answered as [`read_listed`].
+pub fn list_my_groups(after: Option<&str>) -> Call {
+    request("group/list", page(json!({"mine": true}), after))
+}
+
+/// Makes another member the owner of a group.
+pub fn pass_on(group: &str, user: &str) -> Call {
+    request("group/settings", json!({"name": group, "owner": user}))
+}
+
+/// Changes what one is called; empty takes it away.
+pub fn set_display(display: &str) -> Call {
+    request("profile/set", json!({"display": display}))
+}
+
+/// Private messages are deleted from the broker once they were delivered to this user.
+pub fn delete_on_delivery() -> Call {
+    request("profile/set", json!({"delete_on_delivery": true}))
+}
+
+/// `online` or `away`, and a text for people.
+pub fn set_presence(state: &str, text: &str) -> Call {
+    request("presence/set", json!({"state": state, "text": text}))
+}
+
+/// What was said in a place (`group/x`, `user/x`): the newest, or the first from a time on (RFC 3339).
+pub fn history(place: &str, count: u64, from: Option<&str>) -> Call {
+    let mut fields = json!({"place": place, "count": count});
+    if let Some(from) = from {
+        fields["from"] = from.into();
+        fields["order"] = "oldest".into();
+    }
+    request("history", fields)
+}
+
 /// The next page of a listing.
 fn page(mut fields: Value, after: Option<&str>) -> Value {
     fields["count"] = PAGE.into();

@@ -44,6 +44,18 @@ pub struct Users {
     pub tells_address: bool,
     /// Whether users are told who comes and goes.
     pub hears_presence: bool,
+    /// Whether the sessions of registered users outlive their connections, so that private messages wait there.
+    pub kept: Option<Kept>,
+}
+
+/// A session that the broker keeps. A user has one for each protocol: who signs in again goes on with it, and the connection
+/// that had it before ends.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Tells apart the sessions of one user: the client identifier.
+    pub client_id: &'static str,
+    /// How long it outlives its connection.
+    pub expiry: Duration,
 }
 
 /// Whose task it is, and where its events go.
@@ -121,6 +133,10 @@ fn options(
     options.tls = users.tls.clone();
     options.real_address = users.tells_address.then_some(way.from);
     options.use_token = true;
+    if let (Some(kept), Proof::Password(_)) = (&users.kept, &options.proof) {
+        options = options.session(kept.client_id, kept.expiry);
+        options.resume = true;
+    }
     options
 }
 
