@@ -3,7 +3,7 @@
 //! Invariant: a [`Config`] holds addresses that parse, files that were read and limits that are not zero; an unknown key is
 //! an error that names it.
 
-use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, json, mchat, text};
+use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, json, mchat, rest, text};
 use katydid_sdk::{Address, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
@@ -41,6 +41,8 @@ pub struct Written {
     pub mchat: MchatWritten,
     /// The JSON protocol.
     pub json: JsonWritten,
+    /// The REST interface.
+    pub rest: RestWritten,
 }
 
 /// Where the broker is.
@@ -194,6 +196,62 @@ impl Default for JsonWritten {
     }
 }
 
+/// The REST interface.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RestWritten {
+    /// Its listener.
+    pub listener: DoorWritten,
+    /// How long a poll waits at most.
+    pub poll: String,
+    /// Who asks for nothing for so long is signed out; what is new waits.
+    pub idle: String,
+    /// How long what is new waits for a user who is away.
+    pub wait: String,
+    /// How long a token holds; `0s` is for ever.
+    pub token_expiry: String,
+    /// Origins whose pages may ask, such as `https://chat.example.org`; `*` is any.
+    pub origins: Vec<String>,
+    /// Signing in with a provider.
+    pub openid: Option<OpenIdWritten>,
+}
+
+impl Default for RestWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            poll: "60s".into(),
+            idle: "5m".into(),
+            wait: "30d".into(),
+            token_expiry: "90d".into(),
+            origins: Vec::new(),
+            openid: None,
+        }
+    }
+}
+
+/// A provider of OpenID Connect. Its addresses are in its documentation, and at its `/.well-known/openid-configuration`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OpenIdWritten {
+    /// Who the provider is.
+    pub issuer: String,
+    /// `authorization_endpoint`: where the browser is sent.
+    pub authorization: String,
+    /// `token_endpoint`: where a code becomes a token.
+    pub token: String,
+    /// `jwks_uri`: the provider's keys.
+    pub keys: String,
+    /// What the provider calls this server.
+    pub client_id: String,
+    /// A file with what shows that; a public client has none.
+    pub client_secret_file: Option<PathBuf>,
+    /// `https://.../login/callback` of this interface, as browsers reach it.
+    pub redirect: String,
+    /// A file for which account belongs to whom. It holds the passwords of these accounts and is made where it is not.
+    pub identities: PathBuf,
+}
+
 /// The configuration, proved.
 pub struct Config {
     /// How users are signed in.
@@ -204,6 +262,8 @@ pub struct Config {
     pub mchat: Option<MchatConfig>,
     /// The JSON protocol, where it is on.
     pub json: Option<JsonConfig>,
+    /// The REST interface, where it is on.
+    pub rest: Option<RestConfig>,
 }
 
 /// The `#` protocol.
@@ -240,6 +300,16 @@ pub struct JsonConfig {
     pub wait: Duration,
 }
 
+/// The REST interface.
+pub struct RestConfig {
+    /// Its listener.
+    pub door: Door,
+    /// What the operator decided.
+    pub settings: rest::Settings,
+    /// How long what is new waits for a user who is away.
+    pub wait: Duration,
+}
+
 impl Written {
     /// Reads a file.
     ///
@@ -255,7 +325,7 @@ impl Written {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn prove(self) -> Result<Config, Problem> {
-        let Self { broker, text, mchat, json } = self;
+        let Self { broker, text, mchat, json, rest } = self;
         let address: Address = broker.address.parse().map_err(|error| problem("broker.address", error))?;
         let tls = broker.tls.then(|| Tls { roots_file: broker.tls_roots, ..Tls::default() });
         let users = Users {
@@ -264,11 +334,13 @@ impl Written {
             tells_address: broker.proxy_protocol,
             hears_presence: false,
             kept: None,
+            exchanges_password: true,
         };
         let text = if text.listener.on { Some(prove_text(text)?) } else { None };
         let mchat = if mchat.listener.on { Some(prove_mchat(mchat)?) } else { None };
         let json = if json.listener.on { Some(prove_json(json)?) } else { None };
-        Ok(Config { users, text, mchat, json })
+        let rest = if rest.listener.on { Some(prove_rest(rest)?) } else { None };
+        Ok(Config { users, text, mchat, json, rest })
     }
 }
 
@@ -334,6 +406,51 @@ fn prove_json(written: JsonWritten) -> Result<JsonConfig, Problem> {
     };
     let (door, idle) = door("json.listener", &written.listener, 5222)?;
     Ok(JsonConfig { door, idle, settings, wait: duration("json.wait", &written.wait)? })
+}
+
+fn prove_rest(written: RestWritten) -> Result<RestConfig, Problem> {
+    let poll = duration("rest.poll", &written.poll)?;
+    if poll.is_zero() || poll > Duration::from_secs(600) {
+        return Err(problem("rest.poll", "must be more than 0s, and 10m at most"));
+    }
+    let settings = rest::Settings {
+        poll,
+        idle: duration("rest.idle", &written.idle)?,
+        token_secs: duration("rest.token-expiry", &written.token_expiry)?.as_secs(),
+        origins: written.origins,
+        openid: written.openid.map(prove_openid).transpose()?,
+    };
+    let (door, _) = door("rest.listener", &written.listener, 8080)?;
+    Ok(RestConfig { door, settings, wait: duration("rest.wait", &written.wait)? })
+}
+
+fn prove_openid(written: OpenIdWritten) -> Result<rest::openid::Settings, Problem> {
+    for (key, address) in [
+        ("rest.openid.authorization", &written.authorization),
+        ("rest.openid.token", &written.token),
+        ("rest.openid.keys", &written.keys),
+        ("rest.openid.redirect", &written.redirect),
+    ] {
+        // What travels here lets in: in clear only on this machine.
+        let is_near = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|near| {
+            address.strip_prefix(near).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        });
+        if !(address.starts_with("https://") || is_near) {
+            return Err(problem(key, format!("{address:?} is no https:// address")));
+        }
+    }
+    let secret = |path: PathBuf| fs::read_to_string(&path).map_err(|error| about(&path, error));
+    let client_secret = written.client_secret_file.map(secret).transpose()?;
+    Ok(rest::openid::Settings {
+        issuer: written.issuer,
+        authorization: written.authorization,
+        token: written.token,
+        keys: written.keys,
+        client_id: written.client_id,
+        client_secret: client_secret.map(|text| Secret::new(text.trim_end())),
+        redirect: written.redirect,
+        identities: written.identities,
+    })
 }
 
 fn door(key: &str, written: &DoorWritten, port: u16) -> Result<(Door, Option<Duration>), Problem> {
@@ -448,6 +565,11 @@ mod tests {
             ("[mchat]\nmesh.on = true\nannounce = \"x:port\"", "mchat.announce"),
             ("[json]\nhost = \"a@b\"", "json.host"),
             ("[json]\nping = \"0s\"", "json.ping"),
+            ("[rest]\npoll = \"1h\"", "rest.poll"),
+            (
+                "[rest.openid]\nissuer = \"x\"\nauthorization = \"http://localhost.evil/\"\ntoken = \"\"\nkeys = \"\"\nclient-id = \"\"\nredirect = \"\"\nidentities = \"\"",
+                "rest.openid.authorization",
+            ),
             ("[mchat]\npeers = [\"x:1\"]", "mchat.peers"),
         ] {
             let problem = proved(text).err().expect(text);

@@ -17,6 +17,7 @@ pub mod mchat;
 pub mod names;
 pub mod notice;
 pub mod requests;
+pub mod rest;
 pub mod text;
 
 #[cfg(test)]
@@ -43,8 +44,11 @@ const GOODBYE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A listener could not be opened.
-pub async fn run(config: Config, ended: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn run(mut config: Config, ended: impl Future<Output = ()>) -> io::Result<()> {
     let mut protocols = JoinSet::new();
+    if let Some(rest) = config.rest.take() {
+        protocols.spawn(rest::serve(rest.door, rest.settings, config.users.clone(), rest.wait));
+    }
     for served in served(config) {
         protocols.spawn(driver::serve(served));
     }
@@ -67,7 +71,7 @@ pub async fn run(config: Config, ended: impl Future<Output = ()>) -> io::Result<
 }
 
 fn served(config: Config) -> Vec<Served> {
-    let Config { users, text, mchat, json } = config;
+    let Config { users, text, mchat, json, rest: _ } = config;
     let mut all = Vec::new();
     if let Some(text) = text {
         let settings = Arc::new(text.settings);
@@ -96,7 +100,10 @@ fn served(config: Config) -> Vec<Served> {
             name: "json",
             machine: Box::new(Each::new(move |now_ms, _| json::Session::new(settings.clone(), now_ms))),
             doors: vec![json.door],
-            users: Users { kept: Some(Kept { client_id: "json", expiry: json.wait }), ..users.clone() },
+            users: Users {
+                kept: Some(Kept { client_id: "json", expiry: json.wait, keeps_places: false }),
+                ..users.clone()
+            },
             log: None,
             idle: json.idle,
         });

@@ -27,6 +27,9 @@ struct Arguments {
     /// Address and port of the JSON protocol, or `off`.
     #[arg(long)]
     json: Option<String>,
+    /// Address and port of the REST interface, or `off`.
+    #[arg(long)]
+    rest: Option<String>,
     /// Address and port for other mChat servers; makes this one part of a mesh.
     #[arg(long, requires = "mchat_announce")]
     mchat_mesh: Option<String>,
@@ -49,6 +52,7 @@ impl Arguments {
             (self.text, &mut written.text.listener),
             (self.mchat, &mut written.mchat.listener),
             (self.json, &mut written.json.listener),
+            (self.rest, &mut written.rest.listener),
         ] {
             match given.as_deref() {
                 None => {}

@@ -52,7 +52,7 @@ impl Session {
             }
             Command::Invite { group: None, user } => {
                 let members: Vec<_> = user.as_deref().into_iter().collect();
-                (requests::create_secret_group(None, &members), Doing::Create)
+                (requests::create_secret_group(&members), Doing::Create)
             }
             Command::Leave { group } => (requests::leave_group(&group), Doing::Leave { group }),
             Command::Update(update) => {
