@@ -224,8 +224,9 @@ impl Person {
                     let _ = line.ask(requests::join_group(group, None)).await;
                 }
                 if matches!(kind, "added" | "invitation") {
-                    self.note(json!({"notification": "group_created", "group": group}));
+                    // Who is told of it hears it.
                     let _ = line.ask(listen(group)).await;
+                    self.note(json!({"notification": "group_created", "group": group}));
                 }
             }
             _ => {}
