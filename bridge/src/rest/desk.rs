@@ -30,13 +30,15 @@ const TRUST: Duration = Duration::from_secs(600);
 /// Tokens, users and numbers remembered at most, each; a user costs a few KiB besides the connection.
 const MOST: usize = 20_000;
 
+type TokenDigest = [u8; 32];
+
 /// What the handlers share.
 pub(crate) struct Desk {
     pub(crate) settings: Settings,
     pub(crate) openid: Option<OpenId>,
     start: Start,
     persons: Mutex<HashMap<String, Arc<Person>>>,
-    tokens: Mutex<HashMap<[u8; 32], (Arc<Person>, Instant)>>,
+    tokens: Mutex<HashMap<TokenDigest, (Arc<Person>, Instant)>>,
     numbers: Mutex<Numbers>,
 }
 
@@ -62,7 +64,7 @@ impl Desk {
     pub(crate) async fn person(&self, token: &str, from: SocketAddr) -> Result<Arc<Person>, Problem> {
         let unknown = || Problem::unauthorized("the token is none");
         let (user, password) = read_token(token).ok_or_else(unknown)?;
-        let digest: [u8; 32] = Sha256::digest(token).into();
+        let digest: TokenDigest = Sha256::digest(token).into();
         let known = held(&self.tokens).get(&digest).cloned();
         let person = match known {
             Some((person, checked)) if checked.elapsed() < TRUST => person,
