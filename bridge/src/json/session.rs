@@ -241,7 +241,9 @@ impl Session {
     }
 
     fn hand_on(&mut self, side: &mut Side<'_>) {
-        let is_signing_in = matches!(&self.open, Some(open) if matches!(open.doing, Doing::Groups { .. }));
+        // The answer to signing in comes first, then what waited.
+        let is_signing_in = matches!(&self.open, Some(Open { doing: Doing::Groups { .. }, .. }))
+            || matches!(&self.open, Some(Open { doing: Doing::Each { fields, .. }, .. }) if fields.get("UID").is_some());
         while let Some(first) = self.heard.front() {
             let is_named = self.names.contains_key(&first.from) && !is_signing_in;
             if !is_named && self.heard.len() <= MOST_HEARD {
