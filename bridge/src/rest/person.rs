@@ -126,10 +126,8 @@ pub(crate) struct Person {
     polls: AtomicU64,
     waiting: AtomicUsize,
     used: Mutex<Instant>,
-    /// Up to where the conversation with somebody was pulled.
+    /// Up to where the conversation with somebody was pulled, or was known before what came since one was last here.
     pulled: Mutex<HashMap<String, u64>>,
-    /// When the user's connection before this one ended, as the broker says it.
-    seen: Mutex<Option<String>>,
 }
 
 impl Person {
@@ -144,7 +142,6 @@ impl Person {
             waiting: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
             pulled: Mutex::default(),
-            seen: Mutex::default(),
         }
     }
 
@@ -183,8 +180,6 @@ impl Person {
                 person.happened(event, &weak).await;
             }
         });
-        let profile = line.ask(requests::my_profile()).await.unwrap_or_default();
-        *held(&self.seen) = profile.get("seen").and_then(Value::as_str).map(Into::into);
         self.hear_groups(&line).await;
         *held(&self.line) = Some(line);
         Ok(())
@@ -208,6 +203,8 @@ impl Person {
     async fn happened(&self, event: Event, line: &Weak<Line>) {
         match event {
             Event::Told { message } => {
+                // What waited at the broker begins here.
+                self.pull_of(&mut held(&self.pulled), &message.from, message.seq.saturating_sub(1));
                 self.note(json!({"notification": "new_private_message", "from": &*message.from}));
             }
             Event::Said { place: Place::Group(group), message } if *message.from != *self.user => {
@@ -284,17 +281,20 @@ impl Person {
         let _ = self.ask(listen(group)).await;
     }
 
-    /// Up to where the conversation with somebody was pulled, and when the user was last here before that.
-    pub(crate) fn pulled(&self, other: &str) -> (Option<u64>, Option<String>) {
-        (held(&self.pulled).get(other).copied(), held(&self.seen).clone())
+    /// The number after which the conversation with somebody was not pulled yet, where that is known.
+    pub(crate) fn pulled(&self, other: &str) -> Option<u64> {
+        held(&self.pulled).get(other).copied()
     }
 
     pub(crate) fn set_pulled(&self, other: &str, seq: u64) {
-        let mut pulled = held(&self.pulled);
+        *self.pull_of(&mut held(&self.pulled), other, seq) = seq;
+    }
+
+    fn pull_of<'a>(&self, pulled: &'a mut HashMap<String, u64>, other: &str, seq: u64) -> &'a mut u64 {
         if pulled.len() >= MOST_PULLS && !pulled.contains_key(other) {
             pulled.clear();
         }
-        pulled.insert(other.into(), seq);
+        pulled.entry(other.into()).or_insert(seq)
     }
 
     /// Signs out who has not asked for anything for so long; says whether nothing is left to remember.

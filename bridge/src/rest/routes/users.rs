@@ -110,8 +110,8 @@ pub(super) async fn tell(
     Ok(answer(StatusCode::CREATED, &json!({"index": said.get("seq")})))
 }
 
-/// `GET /Users/{UserId}/conversation`: without index what was said since the last pull, or since one was last here; with an
-/// index a page. The conversation is with the user of the address, or where that is oneself, with the body's `sender`.
+/// `GET /Users/{UserId}/conversation`: without index what was said since the last pull, or since one was last here, and
+/// where neither is known the newest page; with an index a page. The conversation is with the user of the address, or where that is oneself, with the body's `sender`.
 pub(super) async fn conversation(
     State(desk): State<Arc<Desk>>,
     Path(id): Path<String>,
@@ -138,9 +138,8 @@ pub(super) async fn conversation(
         return Ok(page_of(&desk, &me, &page).await);
     }
     let ask = match me.pulled(&other) {
-        (Some(seq), _) => requests::history_after(&place, PULL, seq),
-        (None, Some(seen)) => requests::history(&place, PULL, Some(&seen)),
-        (None, None) => requests::history_before(&place, PAGE, None),
+        Some(seq) => requests::history_after(&place, PULL, seq),
+        None => requests::history_before(&place, PAGE, None),
     };
     let page = me.ask(ask).await?;
     let entries = page.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
