@@ -242,7 +242,10 @@ pub enum Event {
     /// The broker is away; calls wait for it as far as there is room.
     Gone,
     /// The broker is back, and what was said meanwhile follows.
-    Back,
+    Back {
+        /// This user's name, which is another one for a guest whom the broker has forgotten.
+        user: Arc<str>,
+    },
     /// This user's connection to the broker is over for good.
     Ended {
         /// For people.

@@ -17,6 +17,9 @@ use std::{
 };
 use tokio_rustls::TlsAcceptor;
 
+/// The default configuration, with what each key does.
+pub const MANUAL: &str = include_str!("../katydid-bridge.toml");
+
 /// What is wrong with a configuration, for people.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem(pub String);
@@ -30,7 +33,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The configuration as written.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Written {
     /// Where the broker is.
@@ -46,7 +49,7 @@ pub struct Written {
 }
 
 /// Where the broker is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct BrokerWritten {
     /// `host:port`, or the path of a Unix socket.
@@ -66,7 +69,7 @@ impl Default for BrokerWritten {
 }
 
 /// What every listener of a legacy protocol has.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DoorWritten {
     /// Whether the protocol is served.
@@ -93,14 +96,14 @@ impl Default for DoorWritten {
             tls_certificate: None,
             tls_key: None,
             connections: 10_000,
-            connections_an_address: 1_000,
+            connections_an_address: 5_000,
             idle: "0s".into(),
         }
     }
 }
 
 /// The `#` protocol.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TextWritten {
     /// Its listener.
@@ -108,6 +111,8 @@ pub struct TextWritten {
     /// A file of lines `user:password`: whom the challenge login serves. It must hold the passwords themselves, and MD5
     /// is weak; for old clients only.
     pub challenge_file: Option<PathBuf>,
+    /// How long a connection may take to sign in.
+    pub sign_in_within: String,
     /// When a message group deletes itself that says nothing of it.
     pub group_expiry: String,
     /// When a message deletes itself that says nothing of it.
@@ -119,6 +124,7 @@ impl Default for TextWritten {
         Self {
             listener: DoorWritten::default(),
             challenge_file: None,
+            sign_in_within: "10m".into(),
             group_expiry: "30d".into(),
             message_expiry: "30d".into(),
         }
@@ -126,7 +132,7 @@ impl Default for TextWritten {
 }
 
 /// mChat.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct MchatWritten {
     /// The listener for clients.
@@ -346,8 +352,10 @@ impl Written {
 
 fn prove_text(written: TextWritten) -> Result<TextConfig, Problem> {
     let challenge = written.challenge_file.as_deref().map(read_passwords).transpose()?;
+    let sign_in_within = duration("text.sign-in-within", &written.sign_in_within)?;
     let settings = text::Settings {
         challenge,
+        sign_in_within_ms: u64::try_from(sign_in_within.as_millis()).unwrap_or(u64::MAX),
         group_secs: duration("text.group-expiry", &written.group_expiry)?.as_secs(),
         message_secs: duration("text.message-expiry", &written.message_expiry)?.as_secs(),
     };
@@ -529,6 +537,19 @@ mod tests {
     fn proved(text: &str) -> Result<Config, String> {
         let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
         written.prove().map_err(|problem| problem.0)
+    }
+
+    #[test]
+    fn the_manual_says_the_defaults_and_every_key() {
+        let written: Written = toml::from_str(MANUAL).expect("the manual is a configuration");
+        assert_eq!(written, Written::default());
+        let keys: String =
+            MANUAL.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
+        for key in
+            ["tls-roots", "challenge-file", "tls-certificate", "tls-key", "bind", "announce", "log-file"]
+        {
+            assert!(keys.contains(&format!("\n{key} = ")), "{key}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! - A link is read only while its machine is ready for it, a piece at a time, so that who sends too fast waits.
 //! - Who reads too slowly is not told more by the broker before the queue is short again; what others make it hear, as in a
-//!   mesh, closes the link at [`MOST_QUEUED_BYTES`].
+//!   mesh, closes the link at some mebibytes.
 //! - A chat user for whom too many calls wait is refused further ones with [`Refusal::FULL`].
 
 pub mod door;
@@ -115,6 +115,7 @@ pub async fn serve(served: Served) -> io::Result<()> {
         last_link: 0,
         start: Instant::now(),
     };
+    driver.log("server started");
     loop {
         let due = driver.machine.deadline_ms().map(|ms| driver.start + Duration::from_millis(ms));
         let alarm = async {
@@ -248,14 +249,16 @@ impl Driver {
                     let _ = brought.send(Brought::Dialled { link, outcome }).await;
                 });
             }
-            Output::Log(text) => {
-                tracing::info!(protocol = self.name, "{text}");
-                if let Some(log) = &mut self.log {
-                    log.say(&text);
-                }
-            }
+            Output::Log(text) => self.log(&text),
         }
         None
+    }
+
+    fn log(&mut self, text: &str) {
+        tracing::info!(protocol = self.name, "{text}");
+        if let Some(log) = &mut self.log {
+            log.say(text);
+        }
     }
 
     fn ask(&mut self, link: Link, voice: Voice, tag: Tag, call: Call) {
@@ -283,5 +286,11 @@ impl Driver {
         let event = Event::Answered { tag, outcome: Err(Refusal::new(refusal)) };
         let brought = self.brought.clone();
         tokio::spawn(async move { brought.send(Brought::Chat { link, voice, event }).await });
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.log("server stopped");
     }
 }

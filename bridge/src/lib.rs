@@ -77,7 +77,9 @@ fn served(config: Config) -> Vec<Served> {
         let settings = Arc::new(text.settings);
         all.push(Served {
             name: "text",
-            machine: Box::new(Each::new(move |_, _| text::Session::new(settings.clone(), chance()))),
+            machine: Box::new(Each::new(move |now_ms, _| {
+                text::Session::new(settings.clone(), chance(), now_ms)
+            })),
             doors: vec![text.door],
             users: users.clone(),
             log: None,

@@ -1,14 +1,27 @@
 //! The `katydid-bridge` binary: serves legacy chat protocols in front of a broker.
 
-use clap::Parser;
-use katydid_bridge::config::{Problem, Written};
-use std::{path::PathBuf, process::ExitCode};
+mod service;
+
+use clap::{Parser, Subcommand};
+use katydid_bridge::config::{MANUAL, Problem, Written};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Serves legacy chat protocols in front of a Katydid broker; each legacy user is an MQTT client of its own.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    #[command(subcommand)]
+    service: Option<Service>,
+    /// Print the default configuration with what each key does, and exit.
+    #[arg(long)]
+    print_config: bool,
+    /// Keep the process's number in this file while it runs.
+    #[arg(long)]
+    pid_file: Option<PathBuf>,
     /// Configuration file (TOML); what is given here goes before it.
     #[arg(long, env = "KATYDID_BRIDGE_CONFIG")]
     config: Option<PathBuf>,
@@ -39,6 +52,15 @@ struct Arguments {
     /// HOST:PORT of an mChat server to join; may be given several times.
     #[arg(long)]
     mchat_peer: Vec<String>,
+}
+
+/// What is done with a service; without, the bridge runs in the foreground.
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// Start a bridge in the background, with the options that stand before this word, and wait until it runs.
+    Start,
+    /// End the bridge whose number is in --pid-file, and wait for it.
+    Stop,
 }
 
 impl Arguments {
@@ -74,17 +96,20 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if arguments.print_config {
+        // Nobody who has closed the output is told of it.
+        let _ = std::io::Write::write_all(&mut std::io::stdout(), MANUAL.as_bytes());
+        return ExitCode::SUCCESS;
+    }
     let filter = EnvFilter::try_from_env("KATYDID_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let outcome =
-        arguments.written().and_then(Written::prove).map_err(|problem| problem.to_string()).and_then(
-            |config| {
-                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-                let runtime = runtime.map_err(|error| error.to_string())?;
-                runtime.block_on(katydid_bridge::run(config, ended())).map_err(|error| error.to_string())
-            },
-        );
+    let pid_file = arguments.pid_file.take();
+    let outcome = match arguments.service {
+        Some(Service::Start) => service::start(pid_file.as_deref()),
+        Some(Service::Stop) => service::stop(pid_file.as_deref()),
+        None => serve(arguments, pid_file.as_deref()),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -92,6 +117,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn serve(arguments: Arguments, pid_file: Option<&Path>) -> Result<(), String> {
+    let config = arguments.written().and_then(Written::prove).map_err(|problem| problem.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let _held = pid_file.map(service::PidFile::write).transpose()?;
+    runtime.block_on(katydid_bridge::run(config, ended())).map_err(|error| error.to_string())
 }
 
 /// Resolves when the process is asked to end.

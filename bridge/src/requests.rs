@@ -158,6 +158,11 @@ pub fn delete_empty(place: &Place) -> Call {
     of_place(place, "room/delete", "group/delete", json!({"if_empty": true}))
 }
 
+/// Takes one's own room out of every listing, and lets in only who knows the password.
+pub fn hide_room(name: &str, password: &Secret) -> Call {
+    request("room/settings", json!({"name": name, "visibility": "secret", "password": password.reveal()}))
+}
+
 /// What a place is: answered as [`listed`].
 pub fn info(place: &Place) -> Call {
     of_place(place, "room/info", "group/info", json!({}))

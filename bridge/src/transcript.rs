@@ -208,7 +208,7 @@ pub(crate) fn event(text: &str, at: usize) -> Event {
         ["removed", where_, ..] => Event::Removed { place: place(where_), reason: rest(2) },
         ["ended", ..] => Event::Ended { reason: rest(1) },
         ["gone"] => Event::Gone,
-        ["back"] => Event::Back,
+        ["back", user] => Event::Back { user: (*user).into() },
         _ => panic!("line {at} is no event: {text}"),
     }
 }

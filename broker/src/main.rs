@@ -5,6 +5,8 @@ mod logging;
 mod node;
 mod options;
 mod passwd;
+mod rekey;
+mod storage_key;
 
 use options::Start;
 use std::process::ExitCode;
@@ -21,7 +23,9 @@ fn main() -> ExitCode {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!(%error, "the broker ends");
-                    ExitCode::FAILURE
+                    // What is wrong is a setting: the code of a configuration that is not allowed.
+                    let is_setting = error.downcast_ref::<storage_key::KeyError>().is_some();
+                    if is_setting { ExitCode::from(2) } else { ExitCode::FAILURE }
                 }
             }
         }

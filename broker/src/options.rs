@@ -3,7 +3,7 @@
 
 use crate::{
     config::{self, Config, Placement, Sources},
-    passwd,
+    passwd, rekey, storage_key,
 };
 use clap::{ArgAction, Parser};
 use std::{
@@ -60,6 +60,8 @@ struct Options {
 enum Command {
     /// Set, change or delete a user's password in a password file
     Passwd(passwd::Options),
+    /// Encrypt the database, change its key, or have it in clear again; the broker must not run
+    Rekey(rekey::Options),
 }
 
 /// What is left to do once the arguments are read.
@@ -74,7 +76,8 @@ pub(crate) enum Start {
 pub(crate) fn start() -> Start {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .filter(|(name, _)| name.starts_with(config::PREFIX))
+        // The database's key is a secret and no key of the configuration, which is kept and may be shown.
+        .filter(|(name, _)| name.starts_with(config::PREFIX) && name != storage_key::VARIABLE)
         .collect();
     decide(std::env::args_os(), environment, &mut io::stdout(), &mut io::stderr())
 }
@@ -98,8 +101,10 @@ fn decide(
             return Start::Done(code);
         }
     };
-    if let Some(Command::Passwd(options)) = &options.command {
-        return Start::Done(passwd::run(options));
+    match &options.command {
+        Some(Command::Passwd(options)) => return Start::Done(passwd::run(options)),
+        Some(Command::Rekey(options)) => return Start::Done(rekey::run(options, out, err)),
+        None => {}
     }
     if options.print_config {
         return Start::Done(say(out, config::manual().trim_end(), 0));
@@ -214,6 +219,13 @@ mod tests {
         let (code, out, _) = done("--help");
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(out.contains("--check-config"), "{out}");
+    }
+
+    #[test]
+    fn rekey_is_a_command_that_runs_no_broker() {
+        let (code, out, err) = done("rekey --data-dir /nowhere/at/all --rewrite");
+        assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));
+        assert_eq!(err, "katydid: storage: there is no database in /nowhere/at/all\n");
     }
 
     #[test]

@@ -206,3 +206,16 @@ fn packet_above_the_brokers_maximum_closes_with_0x95() {
     client.send(&[0x32, 0xE6, 0x07]);
     client.expect_disconnect(0x95);
 }
+
+/// [MQTT-3.1.2-24]: an answer that the client does not take is not sent; since it waits for it, the connection ends.
+#[test]
+fn answer_above_the_clients_maximum_packet_size_is_not_sent() {
+    let broker = Broker::start();
+    let mut client = broker.connect(&Connect::new(V5, "small").property(property::maximum_packet_size(40)));
+    let filters: Vec<String> = (0..40).map(|number| format!("filter/{number}")).collect();
+    let list: Vec<(&str, u8)> = filters.iter().map(|filter| (filter.as_str(), 0)).collect();
+    client.send(&packet::subscribe(V5, 1, &list[..30], &[]));
+    assert_eq!(client.expect_suback(1).len(), 30);
+    client.send(&packet::subscribe(V5, 2, &list, &[]));
+    client.expect_disconnect(0x95);
+}

@@ -8,6 +8,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod encrypted;
 mod full_disk;
 mod group_commit;
 mod kill;

@@ -265,6 +265,12 @@ impl Broker {
         (self.child, self.listeners) = launch(&self.folder, &self.settings);
     }
 
+    /// The same with other arguments of the command line.
+    pub(crate) fn restart_with(&mut self, arguments: &'static [&'static str]) {
+        self.settings.arguments = arguments;
+        self.restart();
+    }
+
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status().expect("kill runs");

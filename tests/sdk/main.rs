@@ -6,7 +6,12 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../listeners/certificates.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod certificates;
+
 mod reconnect;
 mod slow;
 mod talk;
 mod user;
+mod ways;

@@ -86,3 +86,27 @@ fn signals_that_find_no_place_are_counted() {
         assert_eq!(signals + lost, 300, "{signals} heard, {lost} dropped");
     });
 }
+
+#[test]
+fn who_takes_events_slowly_holds_back_what_comes_without_acknowledgement() {
+    let broker = Broker::start();
+    run(async {
+        let options = Options { events: 1, ..Options::new(address(&broker)).user("bob") };
+        let (bob, mut heard) = connect_with(options).await;
+        bob.join(&home(), Replay::Live).await.unwrap();
+        let mut ann = broker.connect(&Connect::new(V5, "ann's").user("ann"));
+        for number in 0..2000 {
+            ann.publish("room/Home/msg/ann", &number.to_string(), 0);
+        }
+        for number in 0..2000 {
+            assert_eq!(message(&mut heard).await.text(), number.to_string());
+            tokio::task::yield_now().await;
+        }
+        // A gap or a second coming would be the next thing that is heard.
+        bob.say(&home(), "end", None).await.unwrap();
+        match next(&mut heard).await {
+            Event::Message(message) => assert_eq!(message.text(), "end"),
+            other => panic!("{other:?}"),
+        }
+    });
+}

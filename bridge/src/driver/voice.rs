@@ -104,6 +104,14 @@ pub(crate) async fn run(users: Arc<Users>, way: Way, mut calls: mpsc::Receiver<(
         match Client::connect(options(&users, &way, user, password, exclusive)).await {
             Ok((client, events)) => {
                 let user = client.user();
+                // Where there are no accounts at all, the broker looks at no password.
+                let kind = match kind {
+                    "registered" => {
+                        let asked = client.request("whoami", json!({})).await;
+                        asked.map_or(kind.into(), |answer| text(&answer.0, "kind", kind))
+                    }
+                    kind => kind.to_owned(),
+                };
                 if !way.answer(tag, Ok(json!({"user": &*user, "kind": kind}))).await {
                     return;
                 }
@@ -127,6 +135,10 @@ pub(crate) async fn run(users: Arc<Users>, way: Way, mut calls: mpsc::Receiver<(
         let _ = tokio::time::timeout(GOODBYE, leaving).await;
     }
     client.close(GOODBYE).await;
+}
+
+fn text(json: &Value, field: &str, otherwise: &str) -> String {
+    json.get(field).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
 }
 
 fn options(
@@ -305,7 +317,8 @@ impl Ears {
         match event {
             SdkEvent::Connected { user, .. } => {
                 self.me = user;
-                std::mem::take(&mut self.is_away).then_some(Event::Back)
+                let user = self.me.clone();
+                std::mem::take(&mut self.is_away).then_some(Event::Back { user })
             }
             SdkEvent::Disconnected(_) => (!std::mem::replace(&mut self.is_away, true)).then_some(Event::Gone),
             SdkEvent::Closed(refusal) => Some(Event::Ended { reason: refusal.to_string() }),

@@ -5,7 +5,10 @@
 //! so that ordinary names are the same on both sides.
 
 use super::wire::{LONGEST_NICK, LONGEST_ROOM};
-use crate::names::{Alphabet, is_plain};
+use crate::{
+    chat::Secret,
+    names::{Alphabet, is_plain},
+};
 use katydid_chat::name::{ROOM_NAME_BYTES, check_room};
 
 /// A room's name in the broker; `None` where it would be too long there.
@@ -52,6 +55,13 @@ fn escaped(bytes: &[u8]) -> Option<u8> {
         [b'%', high, low, ..] => Some(digit(*high)? << 4 | digit(*low)?),
         _ => None,
     }
+}
+
+/// The password of a room that mChat's clients hold for private (section 5, Client): its name is a SHA-1 that nobody
+/// guesses, so the name itself is what lets in, once nobody sees it in a listing.
+pub(super) fn password_of(room: &str) -> Option<Secret> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (room.len() == 40 && room.bytes().all(is_digit)).then(|| Secret::new(room))
 }
 
 /// People of elsewhere, as one word of a line.

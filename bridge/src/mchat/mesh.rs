@@ -328,6 +328,13 @@ impl Server {
                     self.nicks.insert(user.clone(), Nick { nick, shown, is_of_peer: true });
                 }
             }
+            Event::Back { user } => {
+                let old = speaker.user.replace(user.clone()).filter(|old| *old != user);
+                if let Some(known) = old.as_ref().and_then(|old| self.nicks.get(old)).cloned() {
+                    self.nicks.insert(user, known);
+                }
+                self.remember(old);
+            }
             Event::Answered { .. } => {
                 speaker.unanswered = speaker.unanswered.saturating_sub(1);
                 peer.unanswered = peer.unanswered.saturating_sub(1);
@@ -346,6 +353,7 @@ impl Server {
         self.remember(speaker.user);
     }
 
+    /// Keeps a guest that is gone known as one of a peer's for a while.
     fn remember(&mut self, user: Option<Arc<str>>) {
         if let Some(user) = user {
             self.mesh.departed.push_back((self.now_ms + REMEMBERED_MS, user));

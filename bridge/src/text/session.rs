@@ -57,11 +57,18 @@ pub struct Settings {
     pub group_secs: u64,
     /// When a message deletes itself that says nothing of it, in seconds.
     pub message_secs: u64,
+    /// How long a connection may take to sign in, in milliseconds.
+    pub sign_in_within_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { challenge: None, group_secs: 30 * 86_400, message_secs: 30 * 86_400 }
+        Self {
+            challenge: None,
+            group_secs: 30 * 86_400,
+            message_secs: 30 * 86_400,
+            sign_in_within_ms: 600_000,
+        }
     }
 }
 
@@ -83,6 +90,8 @@ pub struct Session {
     history: u32,
     /// Lines that wait, in their order, for the acknowledgement of one's own message that is the first of them.
     held: Option<Vec<Vec<u8>>>,
+    sign_in_until_ms: u64,
+    now_ms: u64,
     is_over: bool,
 }
 
@@ -115,6 +124,8 @@ enum Doing {
     /// Answered with nothing but a status.
     Plain(About),
     RemoveLogin,
+    /// The broker hung up before it said whether it had removed the account.
+    CheckRemoved,
     WhoAmI,
     ListRooms(Vec<Listed>),
     ListUsers {
@@ -147,8 +158,10 @@ enum Doing {
 
 impl Session {
     /// A connection that has just been accepted; `chance` comes from the system's source of random numbers.
-    pub fn new(settings: Arc<Settings>, chance: [u8; 16]) -> Self {
+    pub fn new(settings: Arc<Settings>, chance: [u8; 16], now_ms: u64) -> Self {
         Self {
+            sign_in_until_ms: now_ms.saturating_add(settings.sign_in_within_ms),
+            now_ms,
             settings,
             wire: Wire::default(),
             users: Names::new(NAMES),
@@ -298,12 +311,14 @@ impl Session {
 }
 
 impl machine::Session for Session {
-    fn received(&mut self, _now_ms: u64, bytes: &[u8], side: &mut Side<'_>) {
+    fn received(&mut self, now_ms: u64, bytes: &[u8], side: &mut Side<'_>) {
+        self.now_ms = now_ms;
         self.wire.push(bytes);
         self.advance(side);
     }
 
-    fn happened(&mut self, _now_ms: u64, voice: Voice, event: Event, side: &mut Side<'_>) {
+    fn happened(&mut self, now_ms: u64, voice: Voice, event: Event, side: &mut Side<'_>) {
+        self.now_ms = now_ms;
         if let Event::Answered { tag, outcome } = event {
             if self.doing.as_ref().is_some_and(|(awaited, _)| *awaited == tag)
                 && let Some((_, doing)) = self.doing.take()
@@ -335,8 +350,23 @@ impl machine::Session for Session {
             }
             Event::Signalled { from, json } => self.signalled(&from, &json, side),
             Event::Removed { place, reason } => self.removed(&place, &reason, side),
+            Event::Gone | Event::Back { .. }
+                if matches!(self.doing, Some((_, Doing::RemoveLogin | Doing::CheckRemoved))) => {}
             Event::Gone => self.tell("the server is away; what you say is sent when it is back", side),
-            Event::Back => self.tell("the server is back", side),
+            Event::Back { user } => {
+                if let Some(login) = &mut self.login {
+                    login.user = user;
+                }
+                self.tell("the server is back", side);
+            }
+            // The account that was to be removed is not let in again: it is gone.
+            Event::Ended { .. }
+                if matches!(self.doing, Some((_, Doing::RemoveLogin | Doing::CheckRemoved))) =>
+            {
+                self.doing = None;
+                self.removed_login(side);
+                self.advance(side);
+            }
             Event::Ended { reason } => {
                 self.tell(&format!("you are signed out: {reason}"), side);
                 self.end(side);
@@ -345,10 +375,15 @@ impl machine::Session for Session {
         }
     }
 
-    fn ticked(&mut self, _now_ms: u64, _side: &mut Side<'_>) {}
+    fn ticked(&mut self, now_ms: u64, side: &mut Side<'_>) {
+        if self.login.is_none() && self.sign_in_until_ms <= now_ms && !self.is_over {
+            self.tell("you have not signed in: disconnected", side);
+            self.end(side);
+        }
+    }
 
     fn deadline_ms(&self) -> Option<u64> {
-        None
+        (self.login.is_none() && !self.is_over).then_some(self.sign_in_until_ms)
     }
 
     fn is_ready(&self) -> bool {

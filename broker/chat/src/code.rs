@@ -55,7 +55,7 @@ codes! {
     RoomExists = "room.exists", "the room is there already";
     GroupExists = "group.exists", "the group is there already";
     CreationRefused = "room.creation-refused", "only the operator makes this";
-    TooMany = "room.too-many", "as many places as one user may own";
+    TooMany = "room.too-many", "as many places as one user may own, or be in";
     WrongPassword = "room.wrong-password", "neither the right password nor an invitation";
     Banned = "room.banned", "banned from it";
     Muted = "room.muted", "may read and not speak";

@@ -131,7 +131,8 @@ pub fn permits(
     if !is_in && !standing.is_invited && (rules.visibility == Visibility::Secret || rules.is_pair) {
         let enters = matches!(deed, Deed::Enter { with_password: true }) && !rules.is_pair;
         if !enters {
-            return Err(Code::not_found(rules.is_group));
+            let missing = if rules.is_pair { Code::UserNotFound } else { Code::not_found(rules.is_group) };
+            return Err(missing);
         }
     }
     if deed == Deed::Find {
@@ -164,6 +165,8 @@ pub fn permits(
                 Ok(())
             }
         }
+        // A pair has no moderators: each of the two may.
+        Deed::Pin if rules.is_pair && is_in => Ok(()),
         Deed::Delete { own: false } | Deed::Pin | Deed::Describe => at_least(role, Role::Moderator),
         // Whoever is in a group may bring somebody along; a room that is open needs no invitation.
         Deed::Invite if is_in => Ok(()),
@@ -182,3 +185,6 @@ pub fn permits(
 fn at_least(role: Option<Role>, least: Role) -> Result<(), Code> {
     if role >= Some(least) { Ok(()) } else { Err(Code::NotModerator) }
 }
+
+#[cfg(test)]
+mod tests;

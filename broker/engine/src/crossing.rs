@@ -57,6 +57,8 @@ pub(crate) enum Crossing {
     Walk { session: (u32, u64), ticket: u64, filter: Box<str>, rest: Rest },
     /// The answer, to a session's index and identifier.
     Retained { session: (u32, u64), ticket: u64, page: Page },
+    /// To the same homes: so many members of the shared group are connected here.
+    Present { filter: Arc<str>, group: Arc<str>, count: u32 },
     /// To the same homes: no more.
     Unwatch { filter: Arc<str>, group: Option<Arc<str>> },
     /// To a room's home: this shard has a member who starts there.
@@ -82,6 +84,27 @@ pub(crate) fn home(name: &str, shards: usize) -> ShardId {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    // The high bits mix better than the low ones.
-    ShardId(((hash >> 32) % shards as u64) as u16)
+    // On its own FNV leaves the last three characters out of the high bits, and names that are counted up would all
+    // have one home.
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    ShardId(((mixed >> 32) % shards as u64) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::home;
+
+    #[test]
+    fn names_that_are_counted_up_are_spread() {
+        for shards in [2, 3, 8, 64] {
+            for prefix in ["r", "u", "client-", "20391-", "5f3a1b2c-"] {
+                let mut homes = vec![0; shards];
+                for number in 0..100 * shards {
+                    homes[usize::from(home(&format!("{prefix}{number}"), shards).0)] += 1;
+                }
+                let (least, most) = (homes.iter().min(), homes.iter().max());
+                assert!(least > Some(&60) && most < Some(&140), "{prefix} {shards}: {least:?} to {most:?}");
+            }
+        }
+    }
 }

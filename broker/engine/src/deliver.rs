@@ -328,6 +328,8 @@ impl Delivering<'_> {
                 return;
             }
             session.has_moved = true;
+            // Its log is trimmed when the tick settles, whether it is connected or not.
+            self.sessions.mark_ready(index);
         }
         let seq = self.store(index, message, qos, grant);
         let Some(session) = self.sessions.by_index(index) else { return };

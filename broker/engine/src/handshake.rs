@@ -129,7 +129,8 @@ impl Engine {
             return Some(ReasonCode::ClientIdentifierNotValid);
         }
         if self.is_going_down {
-            return Some(ReasonCode::ServerShuttingDown);
+            // 0x8B is for DISCONNECT only.
+            return Some(ReasonCode::ServerUnavailable);
         }
         None
     }
@@ -182,7 +183,6 @@ impl Engine {
         let mut waits = self.outrun(&key);
         let mut known = self.sessions.find(&key);
         if let Some(index) = known {
-            let was_on_disk = self.sessions.peek(index).is_some_and(|session| session.is_on_disk);
             self.take_over(index);
             // A clean session of 3.1.1 and one of expiry 0 end with their connection.
             known = self.sessions.find(&key);
@@ -190,11 +190,9 @@ impl Engine {
                 self.end_session(index);
                 known = None;
             }
-            waits |= match known {
-                Some(index) => self.cancel_will(index),
-                None => was_on_disk,
-            };
+            waits |= known.is_some_and(|index| self.cancel_will(index));
         }
+        waits |= self.ended.contains_key(&key);
         if waits && self.wait_to_enter(slot, &request, &key) {
             return;
         }
@@ -234,6 +232,7 @@ impl Engine {
         self.save_session(index);
         self.send_connack(slot, &request, session_present, expiry_secs);
         if session_present {
+            self.tell_groups(index);
             self.wait_to_resume(index, slot);
             self.wake_places(index);
             self.sessions.mark_ready(index);
@@ -410,10 +409,12 @@ impl Engine {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
         }
         self.links.counters.sessions_now -= 1;
-        if session.is_on_disk {
+        if session.is_on_disk && self.journal.is_on() {
             for op in persist::forget_session(&session) {
                 self.journal.push(op);
             }
+            let key = Key { account: session.account.clone(), client_id: session.client_id.clone() };
+            self.ended.insert(key, self.journal.pending_number());
         }
     }
 
@@ -448,6 +449,9 @@ impl Engine {
             self.schedule_will(index, *will);
         }
         self.rest_places(index);
+        if expiry_secs > 0 {
+            self.tell_groups(index);
+        }
         match expiry_secs {
             0 => self.end_session(index),
             u32::MAX => self.save_positions(index),

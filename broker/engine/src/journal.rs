@@ -79,6 +79,7 @@ impl Journal {
         self.bytes += match &op {
             Op::Append { entry, .. } => entry.bytes.len() + 32,
             Op::Put { key, value, .. } => key.len() + value.len() + 16,
+            Op::Amend { bytes, .. } => bytes.len() + 32,
             Op::Trim { .. } | Op::DropLog { .. } | Op::Delete { .. } => 32,
         };
         self.pushed += 1;

@@ -87,6 +87,8 @@ pub struct Engine {
     sessions: session::Sessions,
     /// Connections whose CONNECT waits for the disk.
     entering_keys: HashMap<session::Key, ConnId, FixedState>,
+    /// Stored sessions that ended, and the commit that takes each off the disk, until it has.
+    ended: HashMap<session::Key, u64, FixedState>,
     timers: timers::Timers,
     journal: journal::Journal,
     outputs: VecDeque<Output>,
@@ -148,6 +150,7 @@ impl Engine {
             links: link::Links::new(),
             sessions: session::Sessions::default(),
             entering_keys: HashMap::default(),
+            ended: HashMap::default(),
             timers: timers::Timers::default(),
             outputs: VecDeque::new(),
             warnings: Vec::new(),
@@ -221,9 +224,14 @@ impl Engine {
         self.write_ring(conn, write)
     }
 
-    /// What was counted so far.
+    /// What was counted so far, and what waits now: this looks at every session, so it is not for each tick.
     pub fn counters(&self) -> Counters {
-        self.links.counters
+        let mut counters = self.links.counters;
+        for queue in self.sessions.queues() {
+            counters.queued_now += queue.len() as u64;
+            counters.queued_bytes_now += queue.bytes() as u64;
+        }
+        counters
     }
 
     /// When [`Input::Tick`] is due, in milliseconds of [`Now::mono_ms`]; 0 when there is more to do at once.

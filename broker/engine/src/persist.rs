@@ -38,6 +38,9 @@ pub const ARRIVED: Space = Space(8);
 /// Session identifier to a will that waits for its delay.
 pub const WILLS: Space = Space(9);
 
+/// Session identifier and filter to the options of a subscription.
+pub const SUBSCRIPTIONS: Space = Space(10);
+
 /// Logs of rooms have the highest bit clear, queues of sessions have it set.
 const QUEUE_BIT: u64 = 1 << 63;
 
@@ -257,7 +260,7 @@ pub(crate) fn read_will(value: &Bytes) -> Option<(Will, u64)> {
     Some((Will { message: Arc::new(message), expiry_secs, delay_secs: 0 }, at_unix_ms))
 }
 
-/// What is known of a session without its messages.
+/// What is known of a session without its messages and subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionRecord {
     pub(crate) account: Option<Arc<str>>,
@@ -265,10 +268,10 @@ pub(crate) struct SessionRecord {
     pub(crate) expiry_secs: u32,
     /// When it expires if it does not come back, in milliseconds since the Unix epoch; 0 while connected.
     pub(crate) ends_at_unix_ms: u64,
-    pub(crate) subscriptions: Vec<(Box<str>, u32, u8)>,
 }
 
-const SESSION_FORMAT: u8 = 1;
+/// Format 1 had the subscriptions in it, and never left development.
+const SESSION_FORMAT: u8 = 2;
 
 pub(crate) fn put_session(session: &Session, now: Now) -> Op {
     let mut value = vec![SESSION_FORMAT, u8::from(session.account.is_some())];
@@ -280,12 +283,6 @@ pub(crate) fn put_session(session: &Session, now: Now) -> Op {
         ends_at_ms => now.unix_ms + ends_at_ms.saturating_sub(now.mono_ms),
     };
     value.extend_from_slice(&ends_at.to_be_bytes());
-    value.extend_from_slice(&(session.subscriptions.kept().len() as u32).to_be_bytes());
-    for subscription in session.subscriptions.kept() {
-        push_text(&mut value, &subscription.filter);
-        value.extend_from_slice(&subscription.id.to_be_bytes());
-        value.push(options_byte(subscription.options));
-    }
     put(SESSIONS, session.id.to_be_bytes().to_vec(), value)
 }
 
@@ -305,23 +302,33 @@ pub(crate) fn read_session(value: &[u8]) -> Option<SessionRecord> {
     let client_id = reader.text()?.into();
     let expiry_secs = reader.u32()?;
     let ends_at_unix_ms = reader.u64()?;
-    let count = reader.u32()?;
-    let mut subscriptions = Vec::new();
-    for _ in 0..count {
-        let filter = reader.text()?.into();
-        subscriptions.push((filter, reader.u32()?, reader.byte()?));
-    }
-    Some(SessionRecord { account, client_id, expiry_secs, ends_at_unix_ms, subscriptions })
+    Some(SessionRecord { account, client_id, expiry_secs, ends_at_unix_ms })
 }
 
-pub(crate) fn subscription_of(filter: Box<str>, id: u32, options: u8) -> Subscription {
+/// A record of its own, so that a subscription costs the same however many there are.
+pub(crate) fn put_subscription(session: u64, subscription: &Subscription) -> Op {
+    let mut value = subscription.id.to_be_bytes().to_vec();
+    value.push(options_byte(subscription.options));
+    put(SUBSCRIPTIONS, session_key(session, subscription.filter.as_bytes()), value)
+}
+
+pub(crate) fn delete_subscription(session: u64, filter: &str) -> Op {
+    delete(SUBSCRIPTIONS, session_key(session, filter.as_bytes()))
+}
+
+/// The reverse of [`put_subscription`], with the session's identifier.
+pub(crate) fn read_subscription(key: &[u8], value: &[u8]) -> Option<(u64, Subscription)> {
+    let (session, filter) = split_session_key(key)?;
+    let mut reader = Reader(value);
+    let (id, options) = (reader.u32()?, reader.byte()?);
     let options = SubscribeOptions {
-        qos: qos_of(options).unwrap_or(QoS::AtMostOnce),
+        qos: qos_of(options)?,
         no_local: options & 4 != 0,
         retain_as_published: options & 8 != 0,
         retain_handling: RetainHandling::Send,
     };
-    Subscription { filter, options, id }
+    let filter = std::str::from_utf8(filter).ok()?.into();
+    Some((session, Subscription { filter, options, id }))
 }
 
 /// Forgets everything about a session but what others share.

@@ -74,7 +74,23 @@ struct GroupInterest {
     name: Arc<str>,
     /// One entry a member, the shard it is on.
     seats: Vec<ShardId>,
+    /// How many members of a shard are connected, where there are any.
+    present: Vec<(ShardId, u32)>,
     next: usize,
+}
+
+impl GroupInterest {
+    /// The shard whose turn it is: that of a connected member where there is one.
+    fn turn(&mut self) -> Option<ShardId> {
+        let turn = self.next;
+        self.next = turn.wrapping_add(1);
+        let connected: usize = self.present.iter().map(|(_, count)| *count as usize).sum();
+        if connected == 0 {
+            return self.seats.get(turn % self.seats.len().max(1)).copied();
+        }
+        let mut members = self.present.iter().flat_map(|(shard, count)| (0..*count).map(|_| *shard));
+        members.nth(turn % connected)
+    }
 }
 
 /// Shards that a message goes to. Kept between publishes, so that its buffers are reused.
@@ -132,10 +148,7 @@ impl Plain {
         self.interest.for_matches_mut(topic, |interest| {
             mask |= interest.shards;
             for group in &mut interest.groups {
-                let Some(shard) = group.seats.get(group.next % group.seats.len().max(1)).copied() else {
-                    continue;
-                };
-                group.next = group.next.wrapping_add(1);
+                let Some(shard) = group.turn() else { continue };
                 if shard == here {
                     targets.local_groups.push(group.name.clone());
                 } else {
@@ -163,8 +176,29 @@ impl Plain {
         };
         match interest.groups.iter_mut().find(|group| group.name == *name) {
             Some(group) => group.seats.push(shard),
-            None => interest.groups.push(GroupInterest { name: name.clone(), seats: vec![shard], next: 0 }),
+            None => {
+                let (name, seats) = (name.clone(), vec![shard]);
+                interest.groups.push(GroupInterest { name, seats, present: Vec::new(), next: 0 });
+            }
         }
+    }
+
+    /// Notes, as a home, how many members of a group are connected to a shard.
+    pub(crate) fn set_present(&mut self, filter: &str, name: &Arc<str>, shard: ShardId, count: u32) {
+        let Some(interest) = self.interest.get_mut(filter) else { return };
+        let Some(group) = interest.groups.iter_mut().find(|group| group.name == *name) else { return };
+        group.present.retain(|(known, _)| *known != shard);
+        if count > 0 {
+            group.present.push((shard, count));
+        }
+    }
+
+    /// How many members of a group are connected here.
+    pub(crate) fn present(&self, name: &str, sessions: &Sessions) -> u32 {
+        let is_here = |member: &&Subscriber| {
+            sessions.peek(member.session).is_some_and(|session| session.link.is_some())
+        };
+        self.groups.get(name).map_or(0, |group| group.members.iter().filter(is_here).count() as u32)
     }
 
     /// Notes, as a home, that a shard wants them no more.

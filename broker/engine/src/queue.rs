@@ -141,9 +141,17 @@ impl Queue {
         }
     }
 
-    /// Drops the oldest message that waits; `false` when none is in memory.
+    /// Drops the oldest message that waits; `false` when there is none, or it is being read.
     pub(crate) fn drop_oldest(&mut self) -> bool {
-        self.pop().is_some()
+        if self.pop().is_some() {
+            return true;
+        }
+        let Some(from) = self.disk_from.filter(|_| !self.is_reading) else { return false };
+        // Nobody has read what it weighs, so the average stands for it.
+        let left = (self.next_seq - from) as usize - 1;
+        self.disk_bytes -= self.disk_bytes / (left + 1);
+        self.disk_from = (left > 0).then_some(from + 1);
+        true
     }
 
     /// The first number that is still needed by what waits.

@@ -58,13 +58,15 @@ impl Engine {
             }
         }
         let mut known = BTreeMap::new();
-        let mut subscribed = Vec::new();
         for (_, key, value) in of(persist::SESSIONS) {
-            if let Some((id, (index, subscriptions))) = self.restore_session(key, value, &logs) {
+            if let Some((id, index)) = self.restore_session(key, value, &logs) {
                 known.insert(id, index);
-                subscribed.push((id, index, subscriptions));
             }
         }
+        let subscribed: Vec<(u64, Subscription)> = of(persist::SUBSCRIPTIONS)
+            .filter_map(|(_, key, value)| persist::read_subscription(key, value))
+            .filter(|(id, _)| known.contains_key(id))
+            .collect();
         if self.shard.0 == 0 {
             self.clear_remains(restored);
         }
@@ -76,11 +78,13 @@ impl Engine {
                 self.restore_will(*index, will, at_unix_ms);
             }
         }
-        for (id, index, subscriptions) in subscribed {
-            if let (Some(queue), Some(below)) = (self.queue_of(index), sent.get(&(id, &[]))) {
+        for (id, index) in &known {
+            if let (Some(queue), Some(below)) = (self.queue_of(*index), sent.get(&(*id, &[]))) {
                 queue.sent_below = *below;
             }
-            self.restore_subscriptions((id, index), subscriptions, &positions, &sent);
+        }
+        for (id, subscription) in subscribed {
+            self.subscribe_again((id, known[&id]), subscription, &positions, &sent);
         }
     }
 
@@ -106,7 +110,7 @@ impl Engine {
         key: &[u8],
         value: &[u8],
         logs: &HashMap<LogId, LogStats>,
-    ) -> Option<(u64, (u32, Vec<Subscription>))> {
+    ) -> Option<(u64, u32)> {
         let id = u64::from_be_bytes(key.try_into().ok()?);
         let record = persist::read_session(value)?;
         if record.expiry_secs == 0 {
@@ -128,12 +132,6 @@ impl Engine {
         };
         let ends_at_ms = left_ms.map_or(0, |left_ms| self.now.mono_ms + left_ms);
         self.links.counters.sessions_now += 1;
-        self.links.counters.queued_now += queue.as_ref().map_or(0, |queue| queue.len() as u64);
-        let subscriptions = record
-            .subscriptions
-            .into_iter()
-            .map(|(filter, id, options)| persist::subscription_of(filter, id, options))
-            .collect();
         let index = self.sessions.insert(Session {
             id,
             account: record.account,
@@ -162,7 +160,7 @@ impl Engine {
         if ends_at_ms != 0 {
             self.timers.set(ends_at_ms, Timer::Expiry(index));
         }
-        Some((id, (index, subscriptions)))
+        Some((id, index))
     }
 
     /// Takes off the disk what belongs to no session: its end and its last publish, on another shard, can cross, and a
@@ -182,6 +180,7 @@ impl Engine {
             persist::SENT,
             persist::ARRIVED,
             persist::WILLS,
+            persist::SUBSCRIPTIONS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
             if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
@@ -242,27 +241,25 @@ impl Engine {
         self.sessions.by_index(index)?.queue.as_deref_mut()
     }
 
-    fn restore_subscriptions(
+    fn subscribe_again(
         &mut self,
         (id, index): (u64, u32),
-        subscriptions: Vec<Subscription>,
+        subscription: Subscription,
         positions: &HashMap<(u64, &[u8]), u64>,
         sent: &HashMap<(u64, &[u8]), u64>,
     ) {
         use katydid_chat::topic::Filter as ChatFilter;
-        for subscription in subscriptions {
-            let filter = subscription.filter.clone();
-            match self.classify_filter(&filter) {
-                ChatFilter::Plain => self.watch(None, index, subscription, false),
-                ChatFilter::Room { room, .. } => {
-                    let position = positions.get(&(id, room.as_bytes())).copied();
-                    let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
-                    let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
-                    self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
-                }
-                _ => {
-                    self.keep_subscription(index, subscription);
-                }
+        let filter = subscription.filter.clone();
+        match self.classify_filter(&filter) {
+            ChatFilter::Plain => self.watch(None, index, subscription, false),
+            ChatFilter::Room { room, .. } => {
+                let position = positions.get(&(id, room.as_bytes())).copied();
+                let replay = position.map(|position| Replay::Since(position.saturating_sub(1)));
+                let below = sent.get(&(id, room.as_bytes())).copied().unwrap_or(0);
+                self.enter_room(Cause::Restart { sent_below: below }, index, room, subscription, replay);
+            }
+            _ => {
+                self.restore_subscription(index, subscription);
             }
         }
     }

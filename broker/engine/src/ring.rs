@@ -190,6 +190,11 @@ impl Ring {
         self.push_sealed(pool, Chunk::Shared(bytes));
     }
 
+    /// What waits, where it is in one piece.
+    pub fn whole(&self) -> Option<&[u8]> {
+        if self.sealed.is_none() { self.tail.get(self.sent..) } else { None }
+    }
+
     /// Fills `out` with what waits, oldest first, and returns how many slices it filled.
     pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
         let sealed = self.sealed.iter().flat_map(|sealed| sealed.chunks.iter().map(Chunk::bytes));

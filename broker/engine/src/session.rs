@@ -221,6 +221,11 @@ impl Sessions {
         self.table.iter().map(|(index, _)| index as u32).collect()
     }
 
+    /// The queues of those who have one.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.table.iter().filter_map(|(_, session)| session.queue.as_deref())
+    }
+
     /// Lets a session be looked at when the tick settles.
     pub(crate) fn mark_ready(&mut self, index: u32) {
         if let Some(session) = self.table.get_mut(index as usize)

@@ -7,6 +7,7 @@ use crate::{
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
+    persist,
     plain::{Subscriber, wants_retained},
     receive::Fault,
     retained::Page,
@@ -257,7 +258,12 @@ impl Engine {
         let (filter, group) = (watching.filter.clone(), watching.group.clone());
         let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
         if is_first {
-            self.place(index, lives, &subscription, &filter, group.as_ref());
+            let is_new = match pending {
+                _ if !lives => false,
+                Some(_) => self.keep_subscription(index, subscription.clone()),
+                None => self.restore_subscription(index, subscription.clone()),
+            };
+            self.place((index, lives, is_new), &subscription, &filter, group.as_ref());
         }
         if let (true, Some(page)) = (lives, page) {
             self.begin_walk(index, home, &subscription, page);
@@ -272,14 +278,12 @@ impl Engine {
 
     fn place(
         &mut self,
-        index: u32,
-        lives: bool,
+        (index, lives, is_new): (u32, bool, bool),
         subscription: &Subscription,
         filter: &str,
         group: Option<&Arc<str>>,
     ) {
         let subscriber = lives.then(|| Subscriber::new(index, subscription.id, subscription.options));
-        let is_new = lives && self.keep_subscription(index, subscription.clone());
         if lives && !is_new {
             self.regrant_walks(index, subscription);
         }
@@ -291,6 +295,7 @@ impl Engine {
             }
             (Some(group), Some(subscriber)) => {
                 self.plain.join_group(group, subscriber);
+                self.tell_present(group);
                 if !is_new {
                     // The homes counted a seat that this session has already.
                     self.unwatch(filter, Some(group));
@@ -300,8 +305,17 @@ impl Engine {
         }
     }
 
-    /// Adds a subscription to its session, or replaces the one with its filter `[MQTT-3.8.4-3]`; `true` when it is new.
+    /// Adds a subscription to its session, or replaces the one with its filter `[MQTT-3.8.4-3]`, in the store too; `true`
+    /// when it is new.
     pub(crate) fn keep_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
+        if let Some(session) = self.sessions.peek(index).filter(|session| session.is_on_disk) {
+            self.journal.push(persist::put_subscription(session.id, &subscription));
+        }
+        self.restore_subscription(index, subscription)
+    }
+
+    /// The same for one that came from the store.
+    pub(crate) fn restore_subscription(&mut self, index: u32, subscription: Subscription) -> bool {
         let Some(session) = self.sessions.by_index(index) else { return false };
         let is_shared = subscription.filter.starts_with("$share/");
         let is_new = session.subscriptions.put(subscription);
@@ -320,6 +334,31 @@ impl Engine {
             } else {
                 self.send_to(shard, Crossing::Unwatch { filter: filter.into(), group: group.cloned() });
             }
+        }
+    }
+
+    /// Tells the homes of a shared group how many of its members are connected here, so that those get its messages.
+    fn tell_present(&mut self, group: &Arc<str>) {
+        let Ok(parsed) = Filter::parse(group) else { return };
+        let filter = parsed.topic_filter();
+        let count = self.plain.present(group, &self.sessions);
+        for shard in self.homes(filter) {
+            if shard == self.shard {
+                self.plain.set_present(filter.as_str(), group, shard, count);
+            } else {
+                let (filter, group) = (filter.as_str().into(), group.clone());
+                self.send_to(shard, Crossing::Present { filter, group, count });
+            }
+        }
+    }
+
+    /// A session has come or gone: its shared groups learn it.
+    pub(crate) fn tell_groups(&mut self, index: u32) {
+        let Some(session) = self.sessions.peek(index) else { return };
+        let shared = session.subscriptions.within("$share/");
+        let groups: Vec<Arc<str>> = shared.map(|known| Arc::from(&*known.filter)).collect();
+        for group in groups {
+            self.tell_present(&group);
         }
     }
 
@@ -344,7 +383,6 @@ impl Engine {
         let (index, id) = entry.session;
         let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
         if lives && has_changed {
-            self.save_session(index);
             let is_kept = self.sessions.peek(index).is_some_and(Session::is_persistent);
             if is_kept && self.journal.wait(Waiter::Subscribe(pending)) {
                 return;
@@ -427,6 +465,9 @@ impl Engine {
 
     fn withdraw(&mut self, index: u32, subscription: &Subscription) {
         self.links.counters.subscriptions_now -= 1;
+        if let Some(session) = self.sessions.peek(index).filter(|session| session.is_on_disk) {
+            self.journal.push(persist::delete_subscription(session.id, &subscription.filter));
+        }
         self.end_walks(index, subscription);
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter = parsed.topic_filter().as_str();
@@ -440,6 +481,7 @@ impl Engine {
                 self.links.counters.shared_subscriptions_now -= 1;
                 self.plain.leave_group(&subscription.filter, index);
                 let group = Arc::from(&*subscription.filter);
+                self.tell_present(&group);
                 self.unwatch(filter, Some(&group));
             }
             (ChatFilter::Room { room, .. }, _) => self.refresh_member(index, room),

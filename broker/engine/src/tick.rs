@@ -61,6 +61,9 @@ impl Engine {
                 self.walk_at_home(from, session, ticket, &filter, &rest);
             }
             Crossing::Retained { session, ticket, page } => self.on_retained(session, ticket, page),
+            Crossing::Present { filter, group, count } => {
+                self.plain.set_present(&filter, &group, from, count);
+            }
             Crossing::Unwatch { filter, group } => self.plain.unwatch(&filter, group.as_ref(), from),
             Crossing::Enter { room, start, ticket } => self.enter_at_home(from, &room, start, ticket),
             Crossing::Entered { ticket, log, start, next } => self.on_entered(ticket, log, start, next),
@@ -74,6 +77,7 @@ impl Engine {
 
     fn on_durable(&mut self, number: u64) {
         self.journal.set_durable(number);
+        self.ended.retain(|_, commit| *commit > number);
         while let Some(waiter) = self.journal.next_ready() {
             self.finish(waiter);
         }
@@ -288,9 +292,15 @@ impl Engine {
                 }
                 return Transmit::Drained;
             }
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = link.ring.slices(&mut slices);
-            match write(&slices[..count]) {
+            let outcome = match link.ring.whole() {
+                Some(bytes) => write(&[IoSlice::new(bytes)]),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = link.ring.slices(&mut slices);
+                    write(&slices[..count])
+                }
+            };
+            match outcome {
                 Ok(0) => return Transmit::Failed,
                 Ok(written) => {
                     counters.bytes_sent += written as u64;

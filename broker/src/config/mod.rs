@@ -34,8 +34,12 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<Listener>,
     /// What the engine obeys; its limits of sessions and of what is retained are those of one shard.
     pub(crate) settings: Arc<Settings>,
-    /// Threads that carry an engine each.
+    /// Engines, and threads that carry them.
     pub(crate) shards: usize,
+    /// Whether one thread carries several engines while there is little to do.
+    pub(crate) share_threads: bool,
+    /// A thread that works for so many percent of the time gives engines away.
+    pub(crate) full_percent: u64,
     /// Storage.
     pub(crate) store: StoreConfig,
     /// How often `$SYS` topics are published; zero never.
@@ -116,6 +120,8 @@ pub(crate) struct Tls {
 pub(crate) struct StoreConfig {
     /// Folder of the database; absent keeps everything in memory only.
     pub(crate) path: Option<PathBuf>,
+    /// File with the key of the database; absent where it is in the environment, or where nothing is encrypted.
+    pub(crate) key_file: Option<PathBuf>,
     /// Cache of the database in bytes.
     pub(crate) cache_bytes: u64,
     /// Longest time that a commit nobody waits for may be delayed.

@@ -39,9 +39,22 @@ pub(super) struct Admission {
     open: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, u32>>,
     rate: Mutex<Rate>,
-    refused: AtomicU64,
+    counters: DoorCounters,
     refused_told: AtomicU64,
     told_ms: AtomicU64,
+}
+
+/// What happened at the doors since the start.
+#[derive(Debug, Default)]
+pub(super) struct DoorCounters {
+    /// Connections closed because there were too many.
+    pub(super) refused: AtomicU64,
+    /// Pauses of accepting because of the rate.
+    pub(super) delayed: AtomicU64,
+    /// Connections that broke PROXY, TLS or WebSocket.
+    pub(super) broken: AtomicU64,
+    /// Connections whose CONNECT did not come in time.
+    pub(super) late: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -90,7 +103,7 @@ impl Admission {
             open: AtomicUsize::new(0),
             addresses: Mutex::default(),
             rate: Mutex::default(),
-            refused: AtomicU64::new(0),
+            counters: DoorCounters::default(),
             refused_told: AtomicU64::new(0),
             told_ms: AtomicU64::new(0),
         }
@@ -103,9 +116,9 @@ impl Admission {
         self.limits.per_second.store(per_second, Relaxed);
     }
 
-    /// Connections refused since the start.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
+    /// What happened at the doors since the start.
+    pub(super) fn counters(&self) -> &DoorCounters {
+        &self.counters
     }
 
     /// Counts a connection that is about to be accepted, or says when the next one may be: those who knock meanwhile
@@ -115,7 +128,9 @@ impl Admission {
         if limit == 0 {
             return Ok(());
         }
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(mono_ms, limit)
+        let taken = self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(mono_ms, limit);
+        self.counters.delayed.fetch_add(u64::from(taken.is_err()), Relaxed);
+        taken
     }
 
     /// Takes [`Admission::count_in`] back: nobody was there.
@@ -147,7 +162,7 @@ impl Admission {
 
     /// Counts a refusal, and says so once a second at most.
     pub(super) fn refuse(&self, mono_ms: u64, why: Refusal, listener: &str, address: Option<IpAddr>) {
-        let refused = self.refused.fetch_add(1, Relaxed) + 1;
+        let refused = self.counters.refused.fetch_add(1, Relaxed) + 1;
         let told_ms = self.told_ms.load(Relaxed);
         let due = told_ms == 0 || mono_ms >= told_ms + WARNING_MS;
         if due && self.told_ms.compare_exchange(told_ms, mono_ms.max(1), Relaxed, Relaxed).is_ok() {
@@ -217,6 +232,16 @@ impl Admitted {
     /// The longest packet that is waited for before the engine is asked, in bytes.
     pub(super) fn packet_bytes(&self) -> u32 {
         self.listener.as_ref().map_or(u32::MAX, |listener| listener.packet_bytes.load(Relaxed))
+    }
+
+    /// Counts that this connection broke what lies below MQTT.
+    pub(super) fn count_broken(&self) {
+        self.admission.counters.broken.fetch_add(1, Relaxed);
+    }
+
+    /// Counts that this connection did not say in time who it is.
+    pub(super) fn count_late(&self) {
+        self.admission.counters.late.fetch_add(1, Relaxed);
     }
 
     /// The listener's name, for logs.

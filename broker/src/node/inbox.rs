@@ -9,7 +9,7 @@ use katydid_store::Entry;
 use mio::Waker;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{accept::Admitted, transport::Transport};
+use super::{accept::Admitted, shard::Shard, transport::Transport};
 
 /// What a shard is told from outside its thread.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(super) enum Letter {
     Shutdown,
     /// Every shard has handed out what the shutdown asked for: write what is left, then end.
     Stop,
+    /// Shards that this shard's thread is to drive from now on.
+    Lodgers(Vec<Shard>),
 }
 
 /// A connection on its way from the shard that greeted it to the shard of its session.
@@ -132,6 +134,16 @@ impl Inbox {
         state.sleeping
     }
 
+    /// Whether there is mail.
+    pub(super) fn has_mail(&self) -> bool {
+        !self.lock().letters.is_empty()
+    }
+
+    /// The owner does not wait any more.
+    pub(super) fn stay_awake(&self) {
+        self.lock().sleeping = false;
+    }
+
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         let asleep = std::mem::take(&mut state.sleeping);
         drop(state);
@@ -189,6 +201,17 @@ mod tests {
         let (mut poll, inbox) = inbox();
         assert!(inbox.try_sleep());
         inbox.post_all(&mut Vec::new());
+        assert_eq!(wakes(&mut poll), 0);
+    }
+
+    #[test]
+    fn who_is_awake_again_is_not_woken() {
+        let (mut poll, inbox) = inbox();
+        assert!(inbox.try_sleep());
+        inbox.stay_awake();
+        assert!(!inbox.has_mail());
+        inbox.post(Letter::Report);
+        assert!(inbox.has_mail());
         assert_eq!(wakes(&mut poll), 0);
     }
 }

@@ -7,6 +7,7 @@
 mod accept;
 mod connection;
 mod greeting;
+mod host;
 mod inbox;
 mod listeners;
 mod shard;
@@ -17,6 +18,7 @@ mod transport;
 mod verify;
 
 use accept::{Acceptor, Admission};
+use host::{Host, Order};
 use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Settings};
 use listeners::{ListenerState, Opened};
@@ -33,7 +35,8 @@ use std::{
     process,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -50,6 +53,8 @@ use crate::config::{Bind, Config, Listener, Reloaded};
 
 /// How long the engines have to hand out what a shutdown asks for.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the shards have to take new settings before it is said that they have.
+const RELOAD: Duration = Duration::from_secs(5);
 /// How often every inbox is emptied before the shards stop: a shard answers before it hands out what it took, a message
 /// takes two steps at most, and an answer may be left over from before.
 const SHUTDOWN_ROUNDS: usize = 4;
@@ -65,9 +70,17 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 struct Links {
     inboxes: Vec<Arc<Inbox>>,
+    /// Where threads without shards are told what to do.
+    hosts: Vec<mpsc::Sender<Order>>,
+    /// The load of each thread, in percent.
+    loads: Vec<AtomicU64>,
+    /// Shards stay where they are: they are about to stop.
+    is_ending: AtomicBool,
     notices: UnboundedSender<Notice>,
     clock: Clock,
     connect_timeout_ms: AtomicU64,
+    /// For logs, by index in the settings of the engine.
+    listener_names: Vec<String>,
 }
 
 impl Links {
@@ -80,7 +93,7 @@ impl Links {
 /// What a shard tells the thread that watches over all.
 #[derive(Debug)]
 enum Notice {
-    /// Its engine is there.
+    /// Its thread is there.
     Ready,
     /// What was asked with [`Letter::Report`].
     Counted {
@@ -120,7 +133,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
             tokio::select! {
                 _ = due.tick(), if publishes => broker.ask_for_counters(),
                 signal = signals.next() => match signal {
-                    Signal::Reload => broker.reload(&mut config),
+                    Signal::Reload => broker.reload(&mut config).await?,
                     Signal::End => return broker.shut_down().await,
                 },
                 notice = broker.notices.recv() => broker.take_notice(notice)?,
@@ -177,11 +190,16 @@ impl Broker {
         let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
         let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
         let (tell, notices) = unbounded_channel();
+        let (hosts, orders): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel()).unzip();
         let links = Arc::new(Links {
             inboxes,
+            hosts,
+            loads: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            is_ending: AtomicBool::new(false),
             notices: tell,
             clock: Clock::start(),
             connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
+            listener_names: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
         });
         let admission = Arc::new(Admission::new(
             config.max_connections,
@@ -192,21 +210,28 @@ impl Broker {
         let entropy = RandomState::new().build_hasher().finish();
         let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored);
         drop(restored);
-        let mut threads = Vec::with_capacity(shards);
+        let mut parts = Vec::with_capacity(shards);
         for (index, (poll, engine)) in polls.into_iter().zip(engines).enumerate() {
             let acceptor =
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
             let links = Arc::clone(&links);
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
+            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify }));
+        }
+        let mut threads = Vec::with_capacity(shards);
+        for (index, orders) in orders.into_iter().enumerate() {
+            let (links, full_percent) = (Arc::clone(&links), config.full_percent);
             let thread = thread::Builder::new().name(format!("shard-{index}"));
             threads.push(thread.spawn(move || {
-                let parts =
-                    Parts { index, poll, engine, acceptor, links: Arc::clone(&links), storage, verify };
                 links.tell(Notice::Ready);
-                if let Err(error) = Shard::new(parts).run() {
-                    links.tell(Notice::Failed(error));
-                }
+                Host::new(index, links, orders, full_percent).run();
             })?);
+        }
+        for shards in host::groups(parts, config.share_threads) {
+            if let Some(first) = shards.first() {
+                let host = links.hosts[first.index()].clone();
+                host.send(Order::Drive { shards, giver: None }).map_err(|_| "a thread has ended")?;
+            }
         }
         Ok(Self {
             links,
@@ -225,7 +250,7 @@ impl Broker {
         })
     }
 
-    /// Waits until every shard has its engine, then says where the broker listens.
+    /// Waits until every shard has its thread, then says where the broker listens.
     async fn ready(&mut self) -> Result<(), Failure> {
         for _ in 0..self.shards.len() {
             let notice = self.notices.recv().await;
@@ -266,11 +291,15 @@ impl Broker {
         let Some(shards) = self.reported.iter().map(Option::as_deref).collect::<Option<Vec<_>>>() else {
             return;
         };
-        let counters = sys::sum(shards);
+        let mut counters = sys::sum(shards);
+        let doors = self.admission.counters();
+        counters.keep_alive_timeouts += doors.late.load(Relaxed);
         let storage = &self.storage.counters;
         let (store_syncs, store_sync_us) = self.store.syncs();
         let driver = DriverCounters {
-            connections_refused: self.admission.refused(),
+            connections_refused: doors.refused.load(Relaxed),
+            connections_delayed: doors.delayed.load(Relaxed),
+            connections_broken: doors.broken.load(Relaxed),
             verifications_refused: self.verify_refused.load(Relaxed),
             store_commits: storage.commits.load(Relaxed),
             store_joined: storage.joined.load(Relaxed),
@@ -286,7 +315,7 @@ impl Broker {
     }
 
     /// Reads the configuration again. What is wrong with it leaves the old one in force.
-    fn reload(&mut self, current: &mut Config) {
+    async fn reload(&mut self, current: &mut Config) -> Result<(), Failure> {
         let config = match current.reload() {
             Ok(Reloaded { config, kept }) => {
                 for change in kept {
@@ -296,7 +325,7 @@ impl Broker {
             }
             Err(problems) => {
                 error!(%problems, "the configuration cannot be read again; the old one stays");
-                return;
+                return Ok(());
             }
         };
         for (index, (state, listener)) in self.states.iter().zip(&config.listeners).enumerate() {
@@ -314,12 +343,20 @@ impl Broker {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
         *current = config;
+        // It is said when it is in force everywhere. An answer to an earlier question may still be on its way, so each
+        // shard is asked twice.
+        let deadline = Instant::now() + RELOAD;
+        for _ in 0..2 {
+            self.go_round(deadline).await?;
+        }
         info!("configuration read again");
+        Ok(())
     }
 
     /// Tells all engines to end and waits until they have handed out everything.
     async fn shut_down(&mut self) -> Result<(), Failure> {
         info!("shutting down");
+        self.links.is_ending.store(true, Relaxed);
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Shutdown);
         }
@@ -364,6 +401,10 @@ impl Broker {
 
     /// Waits for every thread; the store's is last, with everything on disk.
     fn finish(self) {
+        for host in &self.links.hosts {
+            // It waits for orders, or has failed.
+            let _ = host.send(Order::End);
+        }
         for thread in self.shards.into_iter().chain(self.verifiers) {
             // A panic in there has ended the process already.
             let _ = thread.join();

@@ -24,8 +24,10 @@ use std::{
 };
 use tracing::error;
 
+use super::Failure;
 use super::inbox::{Inbox, Letter};
 use crate::config::StoreConfig;
+use crate::storage_key;
 use queue::{CommitReceiver, CommitSender};
 
 /// Spaces that hold the engine's records.
@@ -84,16 +86,21 @@ impl OpenStore {
     /// Opens what is configured: a database on disk, or memory.
     ///
     /// # Errors
-    /// The database cannot be opened.
-    pub(super) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+    /// The database cannot be opened; a [`KeyError`](crate::storage_key::KeyError) where its key is to blame.
+    pub(super) fn open(config: &StoreConfig) -> Result<Self, Failure> {
         let Some(path) = &config.path else {
             return Ok(Self { store: Arc::new(MemoryStore::new()), disk: None });
         };
-        let mut options = Options { cache_bytes: config.cache_bytes, ..Options::default() };
+        let key = storage_key::configured(config)?;
+        let mut options = Options { cache_bytes: config.cache_bytes, key, ..Options::default() };
         if !config.sync_delay.is_zero() {
             options.sync = Arc::new(DelayedSync(config.sync_delay));
         }
-        let disk = Arc::new(SledStore::open(path, options)?);
+        let disk = match SledStore::open(path, options) {
+            Ok(disk) => Arc::new(disk),
+            Err(StoreError::Key(problem)) => return Err(storage_key::misfit(problem, config, path).into()),
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self { store: Arc::clone(&disk) as Arc<dyn Store>, disk: Some(disk) })
     }
 

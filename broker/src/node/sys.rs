@@ -12,6 +12,10 @@ use std::{collections::HashMap, time::Duration};
 pub(super) struct DriverCounters {
     /// Connections refused at the door.
     pub(super) connections_refused: u64,
+    /// Pauses of accepting because of the rate.
+    pub(super) connections_delayed: u64,
+    /// Connections that broke PROXY, TLS or WebSocket.
+    pub(super) connections_broken: u64,
     /// Passwords refused because too many waited.
     pub(super) verifications_refused: u64,
     /// Commits of the store.
@@ -179,6 +183,8 @@ fn own_topics(counters: &Counters, driver: &DriverCounters, topics: &mut Vec<(St
     }
     for (name, value) in [
         ("connections_refused", driver.connections_refused),
+        ("connections_delayed", driver.connections_delayed),
+        ("connections_broken", driver.connections_broken),
         ("verifications_refused", driver.verifications_refused),
         ("store/commits", driver.store_commits),
         ("store/joined_commits", driver.store_joined),

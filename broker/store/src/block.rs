@@ -1,46 +1,130 @@
 //! The bytes that go to disk: sealing, opening, and the small numbers inside.
 //!
-//! Every value on disk passes through [`begin`] and [`seal`] on its way out and through [`open`] on its way in, and
-//! through nothing else: this is the one place where a checksum is, and where encryption will be. It knows nothing of
-//! logs or records. Invariant: what [`open`] returns is what was sealed, or an error.
+//! Every value on disk passes through [`Seal::begin`] and [`Seal::seal`] on its way out and through [`Seal::open`] on its
+//! way in, and through nothing else: this is the one place where a checksum is, and where what is encrypted turns into
+//! what is not ([`crate::cipher`]). It knows nothing of logs or records. Invariant: what [`Seal::open`] returns is what
+//! was sealed, in the same place if it is encrypted, or an error.
 //!
-//! A sealed value is one byte of format, eight bytes of checksum (little endian, over the body), and the body.
+//! A value sealed in clear is one byte of format, eight bytes of checksum (little endian, over the body), and the body. An
+//! encrypted one is one byte of format, the nonce, the tag, and the body as ciphertext.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::StoreError;
+use crate::cipher::{Cipher, NAME_BYTES, NONCE_BYTES, TAG_BYTES};
 
 /// Sealed with a checksum, in clear.
 const FORMAT_CLEAR: u8 = 1;
 
-/// Bytes that sealing puts before a body.
-pub(crate) const SEAL_BYTES: usize = 9;
+/// Encrypted.
+const FORMAT_ENCRYPTED: u8 = 2;
 
-/// Clears `out` and leaves room for the seal; the body is appended behind it.
-pub(crate) fn begin(out: &mut Vec<u8>) {
-    out.clear();
-    out.extend_from_slice(&[0; SEAL_BYTES]);
+/// Bytes that sealing in clear puts before a body.
+const CLEAR_BYTES: usize = 9;
+
+/// Bytes that encryption puts before a body.
+const ENCRYPTED_BYTES: usize = 1 + NONCE_BYTES + TAG_BYTES;
+
+/// Where a value is kept: an encrypted one opens nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) tree: &'a str,
+    pub(crate) key: &'a [u8],
 }
 
-/// Seals the body that was appended since [`begin`]; `out` is then what goes to disk.
-pub(crate) fn seal(out: &mut [u8]) {
-    let (head, body) = out.split_at_mut(SEAL_BYTES);
-    head[0] = FORMAT_CLEAR;
-    head[1..].copy_from_slice(&checksum(body).to_le_bytes());
+/// How one database seals its values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seal {
+    cipher: Option<Arc<Cipher>>,
 }
 
-/// The body of a sealed value, without a copy.
-pub(crate) fn open(sealed: &Bytes) -> Result<Bytes, StoreError> {
-    let Some((head, body)) = sealed.split_at_checked(SEAL_BYTES) else {
-        return Err(StoreError::Corrupt("a value is shorter than its seal".into()));
+impl Seal {
+    /// Encrypts.
+    pub(crate) fn encrypting(cipher: Cipher) -> Self {
+        Self { cipher: Some(Arc::new(cipher)) }
+    }
+
+    /// Bytes that sealing puts before a body.
+    pub(crate) fn bytes(&self) -> usize {
+        if self.cipher.is_some() { ENCRYPTED_BYTES } else { CLEAR_BYTES }
+    }
+
+    /// What stands for a key that must not be read on disk; `None` where keys are in clear.
+    pub(crate) fn name(&self, space: u8, key: &[u8]) -> Option<[u8; NAME_BYTES]> {
+        self.cipher.as_ref().map(|cipher| cipher.name(space, key))
+    }
+
+    /// Clears `out` and leaves room for the seal; the body is appended behind it.
+    pub(crate) fn begin(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.resize(self.bytes(), 0);
+    }
+
+    /// Seals the body that was appended since [`Seal::begin`]; `out` is then what goes to disk.
+    pub(crate) fn seal(&self, place: Place<'_>, out: &mut [u8]) {
+        let (head, body) = out.split_at_mut(self.bytes());
+        match &self.cipher {
+            None => {
+                head[0] = FORMAT_CLEAR;
+                head[1..].copy_from_slice(&checksum(body).to_le_bytes());
+            }
+            Some(cipher) => {
+                let (nonce, tag) = cipher.encrypt(&bound(place), body);
+                head[0] = FORMAT_ENCRYPTED;
+                head[1..1 + NONCE_BYTES].copy_from_slice(&nonce);
+                head[1 + NONCE_BYTES..].copy_from_slice(&tag);
+            }
+        }
+    }
+
+    /// The body of a sealed value; without a copy where it is in clear.
+    pub(crate) fn open(&self, place: Place<'_>, sealed: &Bytes) -> Result<Bytes, StoreError> {
+        match (sealed.first(), &self.cipher) {
+            (Some(&FORMAT_CLEAR), None) => open_clear(sealed),
+            (Some(&FORMAT_ENCRYPTED), Some(cipher)) => open_encrypted(cipher, place, sealed),
+            (Some(&FORMAT_ENCRYPTED), None) => Err(corrupt("a value is encrypted and the database is not")),
+            (Some(&FORMAT_CLEAR), Some(_)) => {
+                Err(corrupt("a value is in clear and the database is encrypted"))
+            }
+            (Some(format), _) => Err(StoreError::Corrupt(format!("a value has the unknown format {format}"))),
+            (None, _) => Err(corrupt("a value is empty")),
+        }
+    }
+}
+
+fn open_clear(sealed: &Bytes) -> Result<Bytes, StoreError> {
+    let Some((head, body)) = sealed.split_at_checked(CLEAR_BYTES) else {
+        return Err(corrupt("a value is shorter than its seal"));
     };
-    if head[0] != FORMAT_CLEAR {
-        return Err(StoreError::Corrupt(format!("a value has the unknown format {}", head[0])));
-    }
     if head[1..] != checksum(body).to_le_bytes() {
-        return Err(StoreError::Corrupt("a value's checksum does not match".into()));
+        return Err(corrupt("a value's checksum does not match"));
     }
-    Ok(sealed.slice(SEAL_BYTES..))
+    Ok(sealed.slice(CLEAR_BYTES..))
+}
+
+fn open_encrypted(cipher: &Cipher, place: Place<'_>, sealed: &Bytes) -> Result<Bytes, StoreError> {
+    let head = sealed.get(1..).and_then(<[u8]>::split_first_chunk::<NONCE_BYTES>);
+    let head = head.and_then(|(nonce, rest)| Some((nonce, rest.split_first_chunk::<TAG_BYTES>()?)));
+    let Some((nonce, (tag, body))) = head else {
+        return Err(corrupt("a value is shorter than its seal"));
+    };
+    let mut body = body.to_vec();
+    if cipher.decrypt(&bound(place), nonce, tag, &mut body) {
+        Ok(body.into())
+    } else {
+        Err(corrupt("an encrypted value is not what was written there"))
+    }
+}
+
+/// What binds a value to its place.
+fn bound(place: Place<'_>) -> Vec<u8> {
+    [place.tree.as_bytes(), &[0], place.key].concat()
+}
+
+fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(what.into())
 }
 
 /// A sled value as shared bytes, without a copy.
@@ -182,27 +266,57 @@ fn cut_short() -> StoreError {
 mod tests {
     use super::*;
 
+    const HERE: Place<'_> = Place { tree: "history", key: b"key" };
+
+    fn seals() -> [Seal; 2] {
+        let cipher = Cipher::new(&[7; 32]).expect("the system gives random bytes");
+        [Seal::default(), Seal::encrypting(cipher)]
+    }
+
+    fn sealed(seal: &Seal, body: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        seal.begin(&mut sealed);
+        sealed.extend_from_slice(body);
+        seal.seal(HERE, &mut sealed);
+        sealed
+    }
+
     #[test]
     fn what_was_sealed_opens_and_every_flipped_bit_is_seen() {
-        for length in [0, 1, 7, 8, 9, 31, 32, 33, 100] {
+        for (seal, length) in
+            seals().iter().flat_map(|seal| [0, 1, 7, 8, 9, 31, 32, 33, 100].map(|length| (seal, length)))
+        {
             let body: Vec<u8> = (0..length).map(|n| n as u8 ^ 0x5A).collect();
-            let mut sealed = Vec::new();
-            begin(&mut sealed);
-            sealed.extend_from_slice(&body);
-            seal(&mut sealed);
-            assert_eq!(open(&Bytes::from(sealed.clone())).expect("sealed"), body);
+            let sealed = sealed(seal, &body);
+            assert_eq!(seal.open(HERE, &Bytes::from(sealed.clone())).expect("sealed"), body);
             for bit in 0..sealed.len() * 8 {
                 let mut bent = sealed.clone();
                 bent[bit / 8] ^= 1 << (bit % 8);
-                assert!(open(&Bytes::from(bent)).is_err(), "length {length}, bit {bit}");
+                assert!(seal.open(HERE, &Bytes::from(bent)).is_err(), "length {length}, bit {bit}");
             }
             for end in 0..sealed.len() {
-                assert!(
-                    open(&Bytes::copy_from_slice(&sealed[..end])).is_err(),
-                    "length {length}, cut at {end}"
-                );
+                let cut = Bytes::copy_from_slice(&sealed[..end]);
+                assert!(seal.open(HERE, &cut).is_err(), "length {length}, cut at {end}");
             }
         }
+    }
+
+    #[test]
+    fn an_encrypted_value_shows_nothing_and_opens_only_in_its_place_and_with_its_key() {
+        let [clear, encrypting] = seals();
+        let body = b"what somebody said, what somebody said";
+        let (once, twice) = (sealed(&encrypting, body), sealed(&encrypting, body));
+        assert!(once != twice, "equal bodies are not seen to be");
+        assert!(!once.windows(8).any(|part| body.windows(8).any(|said| said == part)));
+        let once = Bytes::from(once);
+        assert!(encrypting.open(HERE, &once).is_ok());
+        for elsewhere in [Place { tree: "records", ..HERE }, Place { key: b"kez", ..HERE }] {
+            assert!(encrypting.open(elsewhere, &once).is_err(), "{elsewhere:?}");
+        }
+        let other = Cipher::new(&[8; 32]).expect("the system gives random bytes");
+        assert!(Seal::encrypting(other).open(HERE, &once).is_err());
+        assert!(clear.open(HERE, &once).is_err());
+        assert!(encrypting.open(HERE, &Bytes::from(sealed(&clear, body))).is_err());
     }
 
     #[test]

@@ -9,14 +9,20 @@
 #[cfg(feature = "sled")]
 mod block;
 #[cfg(feature = "sled")]
+mod cipher;
+#[cfg(feature = "sled")]
 mod disk;
 mod memory;
+mod walk;
 
 use bytes::Bytes;
 
 #[cfg(feature = "sled")]
-pub use disk::{Counters, DelayedSync, FileSync, Options, SledStore, SyncHook};
+pub use cipher::StorageKey;
+#[cfg(feature = "sled")]
+pub use disk::{Counters, DelayedSync, FileSync, Options, Rekey, Rekeyed, SledStore, SyncHook, rekey};
 pub use memory::MemoryStore;
+pub use walk::{Entries, Records};
 
 /// Names one append-only log: a room's history or a session's queue.
 pub type LogId = u64;
@@ -63,6 +69,17 @@ pub enum Op {
         /// The log.
         log: LogId,
     },
+    /// Replaces the content of an entry that is kept; its number and its time stay. Nothing happens where no such entry
+    /// is kept. When the commit returns, what was there before is in nothing that the store reads: see [`SledStore`]
+    /// for what a disk may still hold of it.
+    Amend {
+        /// The log.
+        log: LogId,
+        /// Number of the entry.
+        seq: Seq,
+        /// Its content from now on.
+        bytes: Bytes,
+    },
     /// Writes a record.
     Put {
         /// Namespace of the key.
@@ -88,6 +105,47 @@ pub struct Limit {
     pub entries: usize,
     /// Sum of their bytes.
     pub bytes: usize,
+}
+
+/// What a log may hold, for [`Store::excess`]. By default everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Number of entries at most.
+    pub entries: u64,
+    /// Sum of their bytes at most.
+    pub bytes: u64,
+    /// No entry older than this, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { entries: u64::MAX, bytes: u64::MAX, since_ms: 0 }
+    }
+}
+
+impl Keep {
+    /// Whether the first of `entries` entries with `bytes` bytes must go, when it is of this time.
+    pub(crate) fn is_exceeded(&self, entries: u64, bytes: u64, time_ms: u64) -> bool {
+        entries > 0 && (entries > self.entries || bytes > self.bytes || time_ms < self.since_ms)
+    }
+}
+
+/// Some of a space's records, and where to go on; see [`Store::page`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Keys and values.
+    pub records: Vec<(Bytes, Bytes)>,
+    /// What gives the next page; `None` after the last.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a walk over the records of a space. The default is the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    part: u8,
+    after: Option<Bytes>,
+    commits: Option<u64>,
 }
 
 /// What a log holds.
@@ -123,12 +181,40 @@ pub enum StoreError {
         /// The newest format that this program reads.
         known: u32,
     },
+    /// The key does not fit the database. Nothing was changed.
+    Key(KeyProblem),
     /// The caller broke the contract: a number that was not greater than the last one of its log.
     Misuse(String),
     /// An earlier commit failed, or the store has stopped halfway through one.
     Failed,
     /// The backend failed.
     Backend(String),
+}
+
+/// What is wrong with the key of an encrypted database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// The database is encrypted, and there is no key.
+    Missing,
+    /// The database is encrypted with another key.
+    Wrong,
+    /// There is a key, and the database is not encrypted.
+    Unused,
+    /// A key is 64 hexadecimal digits, and this is not.
+    Malformed,
+}
+
+impl std::fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the database is encrypted, and there is no key",
+            Self::Wrong => "the database is encrypted with another key",
+            Self::Unused => "there is a key, and the database is not encrypted",
+            Self::Malformed => {
+                "a key is 64 hexadecimal digits, as `openssl rand -hex 32` makes them, and this is none"
+            }
+        })
+    }
 }
 
 /// Logs and records on stable storage. One thread commits; any thread reads.
@@ -154,6 +240,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every record of `space`, in the order of the keys.
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+
+    /// The number below which a [`Op::Trim`] must forget entries of `log`, so that it holds no more than `keep` says;
+    /// `None` where nothing has to go, which costs no look at the disk. Otherwise it reads what would go, a chunk at a
+    /// time, and nothing behind it.
+    fn excess(&self, log: LogId, keep: Keep) -> Result<Option<Seq>, StoreError>;
+
+    /// Some of the records of `space`, in no order: a page of about `limit`, so that a walk over all of them needs little
+    /// memory. A record that is there all the time comes once at least, and exactly once where nothing is committed
+    /// before the walk's end; its value is that of the moment. Holds up commits while it reads.
+    fn page(&self, space: Space, cursor: &Cursor, limit: Limit) -> Result<Page, StoreError>;
 }
 
 impl std::fmt::Display for StoreError {
@@ -169,6 +265,7 @@ impl std::fmt::Display for StoreError {
                 "storage: the database has format {found}, and this program reads up to {known}: it was written by a \
                  later version"
             ),
+            Self::Key(problem) => write!(f, "storage: {problem}"),
             Self::Misuse(what) => write!(f, "storage: {what}"),
             Self::Failed => write!(f, "storage: an earlier commit failed, and none is accepted after it"),
             Self::Backend(what) => write!(f, "storage: {what}"),

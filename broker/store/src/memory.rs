@@ -5,11 +5,15 @@
 //! operations say one by one; a failed commit changes nothing and is the last one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
+use crate::{
+    Allowance, Cursor, Entry, Keep, Limit, LogId, LogStats, Op, Page, Seq, Space, Store, StoreError,
+    number_after,
+};
 
 /// Logs and records in memory; lost with the process.
 #[derive(Debug, Default)]
@@ -71,7 +75,7 @@ impl Maps {
                 Op::DropLog { log } => {
                     next_of.insert(*log, 0);
                 }
-                Op::Trim { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+                Op::Trim { .. } | Op::Amend { .. } | Op::Put { .. } | Op::Delete { .. } => {}
             }
         }
         Ok(())
@@ -95,6 +99,13 @@ impl Maps {
             }
             Op::DropLog { log } => {
                 self.logs.remove(&log);
+            }
+            Op::Amend { log, seq, bytes } => {
+                let Some(log) = self.logs.get_mut(&log) else { return };
+                let Ok(index) = log.entries.binary_search_by_key(&seq, |entry| entry.seq) else { return };
+                let content = &mut log.entries[index].bytes;
+                log.bytes = log.bytes - content.len() as u64 + bytes.len() as u64;
+                *content = bytes;
             }
             Op::Put { space, key, value } => {
                 self.records.insert((space, key), value);
@@ -167,6 +178,45 @@ impl Store for MemoryStore {
         let of_space =
             maps.records.range((space, Bytes::new())..).take_while(|((found, _), _)| *found == space);
         Ok(of_space.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn excess(&self, log: LogId, keep: Keep) -> Result<Option<Seq>, StoreError> {
+        let maps = self.maps();
+        let Some(log) = maps.logs.get(&log) else { return Ok(None) };
+        let (mut entries, mut bytes) = (log.entries.len() as u64, log.bytes);
+        let mut below = None;
+        for (index, entry) in log.entries.iter().enumerate() {
+            if !keep.is_exceeded(entries, bytes, entry.time_ms) {
+                break;
+            }
+            (entries, bytes) = (entries - 1, bytes - entry.bytes.len() as u64);
+            below = Some(log.entries.get(index + 1).map_or(log.next, |entry| entry.seq));
+        }
+        Ok(below)
+    }
+
+    fn page(&self, space: Space, cursor: &Cursor, limit: Limit) -> Result<Page, StoreError> {
+        let maps = self.maps();
+        let from = match &cursor.after {
+            Some(key) => Bound::Excluded((space, key.clone())),
+            None => Bound::Included((space, Bytes::new())),
+        };
+        let mut of_space = maps
+            .records
+            .range((from, Bound::Unbounded))
+            .take_while(|((found, _), _)| *found == space)
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .peekable();
+        let mut allowance = Allowance::new(limit);
+        let mut page = Page::default();
+        while let Some(record) = of_space.next_if(|(key, value)| allowance.take(key.len() + value.len())) {
+            page.records.push(record);
+        }
+        if of_space.peek().is_some() {
+            let after = page.records.last().map(|(key, _)| key.clone());
+            page.next = Some(Cursor { after, ..Cursor::default() });
+        }
+        Ok(page)
     }
 }
 

@@ -7,7 +7,10 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use katydid_store::{Entry, Limit, LogId, MemoryStore, Op, Options, Seq, SledStore, Space, Store};
+use katydid_store::{
+    Cursor, Entries, Entry, Keep, Limit, LogId, MemoryStore, Op, Options, Records, Seq, SledStore, Space,
+    StorageKey, Store,
+};
 use proptest::prelude::*;
 
 const LOGS: LogId = 4;
@@ -17,6 +20,7 @@ enum Step {
     Append { log: LogId, skip: u64, later_ms: u64, length: usize },
     Trim { log: LogId, back: u64 },
     DropLog { log: LogId },
+    Amend { log: LogId, back: u64, length: usize },
     Put { space: u8, key: u8, length: usize },
     Delete { space: u8, key: u8 },
 }
@@ -28,7 +32,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => append.prop_map(|(log, skip, later_ms, length)| Step::Append { log, skip, later_ms, length }),
         4 => (log.clone(), 0_u64..40).prop_map(|(log, back)| Step::Trim { log, back }),
-        1 => log.prop_map(|log| Step::DropLog { log }),
+        1 => log.clone().prop_map(|log| Step::DropLog { log }),
+        8 => (log, prop_oneof![0_u64..10, 0_u64..400], length.clone())
+            .prop_map(|(log, back, length)| Step::Amend { log, back, length }),
         6 => (0_u8..3, 0_u8..12, length).prop_map(|(space, key, length)| Step::Put { space, key, length }),
         2 => (0_u8..3, 0_u8..12).prop_map(|(space, key)| Step::Delete { space, key }),
     ]
@@ -43,8 +49,9 @@ fn key(number: u8) -> Bytes {
     }
 }
 
-fn options() -> Options {
-    Options { segment_bytes: 64 << 10, journal_bytes: 6_000, journal_blocks: 40, ..Options::default() }
+fn options(is_encrypted: bool) -> Options {
+    let key = is_encrypted.then(|| StorageKey::parse(&"0f".repeat(32)).expect("a key"));
+    Options { key, segment_bytes: 64 << 10, journal_bytes: 6_000, journal_blocks: 40, ..Options::default() }
 }
 
 /// Turns steps into operations that keep the contract: numbers that grow, times that do not fall.
@@ -79,6 +86,10 @@ impl Writer {
                 self.next[log as usize] /= 2;
                 Op::DropLog { log }
             }
+            Step::Amend { log, back, length } => {
+                let seq = self.next[log as usize].saturating_sub(back);
+                Op::Amend { log, seq, bytes: content(length, self.written) }
+            }
             Step::Put { space, key: number, length } => {
                 Op::Put { space: Space(space), key: key(number), value: content(length, self.written) }
             }
@@ -109,6 +120,24 @@ fn same(disk: &SledStore, memory: &MemoryStore, probe: u64) {
                 );
             }
         }
+        for keep in [
+            Keep { entries: probe % (stats.entries + 2), ..Keep::default() },
+            Keep { bytes: probe % (stats.bytes + 2), ..Keep::default() },
+            Keep { since_ms: stats.first_time_ms + probe % 300, ..Keep::default() },
+            Keep { entries: stats.entries / 2, bytes: stats.bytes / 2, since_ms: 0 },
+            Keep { entries: 0, ..Keep::default() },
+        ] {
+            let (found, expected) = (disk.excess(log, keep), memory.excess(log, keep));
+            assert_eq!(found.expect("excess"), expected.expect("excess"), "log {log}, {keep:?}");
+        }
+        for from in [0, middle] {
+            let walked: Result<Vec<Entry>, _> = Entries::new(disk, log, from).collect();
+            assert_eq!(
+                walked.expect("walk"),
+                memory.read(log, from, all).expect("read"),
+                "log {log} from {from}"
+            );
+        }
         let span_ms = stats.last_time_ms - stats.first_time_ms;
         for time_ms in [0, stats.first_time_ms + probe % (span_ms + 2), stats.last_time_ms + 1] {
             let (found, expected) = (disk.seek_time(log, time_ms), memory.seek_time(log, time_ms));
@@ -117,8 +146,28 @@ fn same(disk: &SledStore, memory: &MemoryStore, probe: u64) {
     }
     for space in 0..4 {
         let (found, expected) = (disk.scan(Space(space)), memory.scan(Space(space)));
-        assert_eq!(found.expect("scan"), expected.expect("scan"), "space {space}");
+        let expected = expected.expect("scan");
+        assert_eq!(found.expect("scan"), expected, "space {space}");
+        for limit in [some, Limit { entries: 3, bytes: 2_000 }] {
+            assert_eq!(paged(disk, Space(space), limit), expected, "pages of space {space}, {limit:?}");
+            assert_eq!(paged(memory, Space(space), limit), expected, "pages of space {space}, {limit:?}");
+        }
+        let mut walked: Vec<_> = Records::new(disk, Space(space)).collect::<Result<_, _>>().expect("a walk");
+        walked.sort();
+        assert_eq!(walked, expected, "walk over space {space}");
     }
+}
+
+/// Every record of a space, from pages, sorted: each must come exactly once.
+fn paged(store: &dyn Store, space: Space, limit: Limit) -> Vec<(Bytes, Bytes)> {
+    let (mut records, mut next) = (Vec::new(), Some(Cursor::default()));
+    while let Some(cursor) = next {
+        let page = store.page(space, &cursor, limit).expect("a page");
+        records.extend(page.records);
+        next = page.next;
+    }
+    records.sort();
+    records
 }
 
 /// In memory where there is such a folder: thousands of syncs prove nothing here.
@@ -137,11 +186,12 @@ proptest! {
     #[test]
     fn the_disk_store_is_the_store_in_memory(
         commits in prop::collection::vec((prop::collection::vec(step(), 1..12), 0_u64..u64::MAX), 1..150),
+        is_encrypted in prop::bool::weighted(0.25),
     ) {
         let folder = folder();
         let memory = MemoryStore::new();
         let mut writer = Writer::default();
-        let mut disk = SledStore::open(folder.path(), options()).expect("a new database");
+        let mut disk = SledStore::open(folder.path(), options(is_encrypted)).expect("a new database");
         for (steps, probe) in commits {
             let ops: Vec<Op> = steps.iter().map(|step| writer.op(step)).collect();
             memory.commit(ops.clone()).expect("the model takes it");
@@ -151,7 +201,7 @@ proptest! {
             }
             if probe % 9 == 0 {
                 drop(disk);
-                disk = SledStore::open(folder.path(), options()).expect("the same database");
+                disk = SledStore::open(folder.path(), options(is_encrypted)).expect("the same database");
                 same(&disk, &memory, probe);
             }
         }

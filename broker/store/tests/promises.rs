@@ -2,6 +2,7 @@
 //! an interrupted start left behind does no harm, and many logs or large values change nothing.
 #![cfg(feature = "sled")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use katydid_store::{
-    DelayedSync, Entry, Limit, LogId, Op, Options, Seq, SledStore, Space, Store, StoreError, SyncHook,
+    Cursor, DelayedSync, Entry, Keep, Limit, LogId, Op, Options, Seq, SledStore, Space, Store, StoreError,
+    SyncHook,
 };
 
 const ALL: Limit = Limit { entries: usize::MAX, bytes: usize::MAX };
@@ -108,13 +110,18 @@ fn a_later_format_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path()).commit(vec![append(1, 1, 10)]).expect("commits");
     let format = folder.path().join("format");
-    fs::write(&format, "2\n").expect("a file");
+    fs::write(&format, "3\n").expect("a file");
     let refused = SledStore::open(folder.path(), Options::default());
-    assert!(matches!(refused, Err(StoreError::Newer { found: 2, known: 1 })));
+    assert!(matches!(refused, Err(StoreError::Newer { found: 3, known: 2 })));
     fs::write(&format, "two\n").expect("a file");
     assert!(matches!(SledStore::open(folder.path(), Options::default()), Err(StoreError::Corrupt(_))));
     fs::write(&format, "1\n").expect("a file");
     assert_eq!(seqs(&open(folder.path()).read(1, 0, ALL).expect("read")), [1]);
+    assert_eq!(
+        fs::read_to_string(&format).expect("a file"),
+        "2\n",
+        "an earlier version would not read it now"
+    );
 }
 
 #[test]
@@ -199,6 +206,58 @@ fn large_values_come_back_and_none_is_in_a_file_of_its_own() {
     records.sort_unstable();
     assert_eq!(records, sizes);
     assert_eq!(fs::read_dir(folder.path().join("blobs")).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_walk_misses_no_record_that_stays_while_others_come_and_checkpoints_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { journal_bytes: 5_000, ..Options::default() };
+    let store = SledStore::open(folder.path(), options).expect("opens");
+    for number in 0..400 {
+        store.commit(vec![put(&format!("stays {number:03}"), 50)]).expect("commits");
+    }
+    let (mut seen, mut next, mut pages) = (BTreeSet::new(), Some(Cursor::default()), 0);
+    while let Some(cursor) = next {
+        let page = store.page(Space(1), &cursor, Limit { entries: 7, bytes: 10_000 }).expect("a page");
+        seen.extend(page.records.into_iter().map(|(key, _)| key));
+        next = page.next;
+        pages += 1;
+        // What is behind the walk, before it, and new.
+        store
+            .commit(vec![
+                put("stays 000", 60),
+                put(&format!("stays {:03}", pages % 400), 60),
+                put("stays 399", 60),
+                put(&format!("comes {pages}"), 90),
+            ])
+            .expect("commits");
+    }
+    assert!(pages > 50 && store.counters().checkpoints > 5, "{pages} pages");
+    let staying = seen.iter().filter(|key| key.starts_with(b"stays"));
+    assert_eq!(staying.count(), 400);
+}
+
+#[test]
+fn what_a_trim_must_forget_is_found_without_reading_what_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = || Options { journal_bytes: 100_000, ..Options::default() };
+    let store = SledStore::open(folder.path(), options()).expect("opens");
+    for first in (1..200_000).step_by(1_000) {
+        store.commit((first..first + 1_000).map(|seq| append(1, seq, 30)).collect()).expect("commits");
+    }
+    let excess = |keep| store.excess(1, keep).expect("reads");
+    let begin = Instant::now();
+    for _ in 0..1_000 {
+        assert_eq!(excess(Keep::default()), None);
+        assert_eq!(excess(Keep { entries: 199_990, ..Keep::default() }), Some(11));
+        assert_eq!(excess(Keep { bytes: 199_990 * 30 + 29, ..Keep::default() }), Some(11));
+        assert_eq!(excess(Keep { since_ms: 11, ..Keep::default() }), Some(11));
+    }
+    // Reading all of it once takes tens of milliseconds.
+    assert!(begin.elapsed() < Duration::from_secs(10), "it took {:?}", begin.elapsed());
+    assert_eq!(excess(Keep { entries: 0, ..Keep::default() }), Some(200_001));
+    assert_eq!(excess(Keep { entries: 1, ..Keep::default() }), Some(200_000));
+    assert_eq!(store.excess(2, Keep { entries: 0, ..Keep::default() }).expect("reads"), None);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use crate::{
     Ack, Draft, Events, History, Join, Json, Options, Place, Proof, Refusal, Replay, Secret, Window,
     contract,
     driver::Driver,
-    json,
     link::Dialer,
     outlet::Outlet,
+    request,
     session::{
         Session,
         command::{Command, Done, Permit, Publication, Question},
@@ -18,7 +18,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -27,6 +27,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// How many messages, requests and subscriptions of a client wait at once; who wants more waits to ask.
 const WORK_MAX: usize = 64;
+
+/// How long a token in place of the password serves, should nobody revoke it: 30 days.
+const TOKEN_SECS: u64 = 30 * 24 * 60 * 60;
 
 /// How many of them wait for the client's task to look at them.
 const COMMANDS: usize = 16;
@@ -57,11 +60,21 @@ struct Inner {
 /// What the client's task tells its handles.
 pub(crate) struct Shared {
     user: Mutex<Arc<str>>,
-    token: Mutex<Option<Secret>>,
+    token: Mutex<Option<Token>>,
     is_connected: AtomicBool,
 }
 
+/// The token that stands for the password, and its name.
+struct Token {
+    secret: Secret,
+    key: String,
+}
+
 impl Shared {
+    fn token(&self) -> MutexGuard<'_, Option<Token>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn set_connected(&self, is_connected: bool) {
         self.is_connected.store(is_connected, Ordering::Release);
     }
@@ -129,7 +142,7 @@ impl Client {
 
     /// The token that stands for the password, where [`Options::use_token`] got one.
     pub fn token(&self) -> Option<Secret> {
-        self.inner.shared.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.shared.token().as_ref().map(|token| token.secret.clone())
     }
 
     /// Enters a place and hears everything in it. For a private conversation nothing needs to be joined.
@@ -287,7 +300,20 @@ impl Client {
     /// Closes the connection in good order, after what was said is acknowledged or `limit` has passed. The session ends
     /// too, unless it is kept ([`Options::session_expiry`]).
     pub async fn close(&self, limit: Duration) {
+        let started = Instant::now();
+        let token = self.inner.shared.token().take();
+        if let Some(token) = token.filter(|_| self.is_connected()) {
+            let revoke = request::TokenRevoke { key: token.key };
+            let revoked = tokio::time::timeout(limit, self.ask(&revoke)).await;
+            if !matches!(revoked, Ok(Ok(_))) {
+                tracing::debug!(
+                    user = &*self.user(),
+                    "the token was not revoked, and serves until it expires"
+                );
+            }
+        }
         let (done, is_done) = oneshot::channel();
+        let limit = limit.saturating_sub(started.elapsed());
         if self.command(Command::Close(limit, done)).await.is_ok() {
             let _ = is_done.await;
         }
@@ -295,13 +321,12 @@ impl Client {
 
     /// A token for the password; without one the password goes on being used.
     async fn exchange_password(&self) {
-        match self.request("token/create", json!({ "label": "katydid-sdk" })).await {
-            Ok(Answer(answer)) => {
-                if let Some(token) = answer["token"].as_str().map(Secret::new) {
-                    let sent = self.command(Command::Token(token.clone())).await;
-                    if sent.is_ok() {
-                        *self.inner.shared.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-                    }
+        let label = Some("katydid-sdk".to_owned());
+        match self.ask(&request::TokenCreate { label, expiry_secs: Some(TOKEN_SECS) }).await {
+            Ok(made) => {
+                let secret = Secret::new(made.token);
+                if self.command(Command::Token(secret.clone())).await.is_ok() {
+                    *self.inner.shared.token() = Some(Token { secret, key: made.key });
                 }
             }
             Err(refusal) => tracing::debug!(user = &*self.user(), %refusal, "no token for the password"),

@@ -1,8 +1,9 @@
 //! The task of a client: carries bytes and commands between the socket, the handles and the session.
 //!
 //! Owns the socket. Ends when the client is closed, when the last handle is gone, or when the broker refuses it for
-//! good. Invariant: it never waits for the user of the sdk while there is a connection; a user who takes no events
-//! holds back the broker's messages, not pings and acknowledgements.
+//! good. Invariant: a user who takes no events holds back the broker's messages, and the client's own packets never. What
+//! comes without an acknowledgement is held back by not reading, for at most [`HOLD`], since acknowledgements of what
+//! the user says come the same way; after that it is dropped and asked for later.
 
 use crate::{
     Event, Refusal,
@@ -25,6 +26,9 @@ use tokio::{
 
 /// The first pause between attempts to connect; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long nothing is read while too many events wait.
+const HOLD: Duration = Duration::from_millis(500);
 
 /// How long a good-bye may take to be written.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -128,15 +132,25 @@ impl Driver {
         self.shared.set_user(self.session.user());
         self.shared.set_connected(true);
         let queue = self.session.outlet.queue();
+        let mut was_ready = false;
         let mut wire = Wire { read, out: BytesMut::new(), is_flushed: true };
+        let mut full_since: Option<Instant> = None;
         let mut alarm = pin!(sleep(keep_alive));
-        if let Err(lost) = self.take_packets(&mut wire) {
-            return Turn::Lost(lost);
-        }
+        let mut patience = pin!(sleep(self.session.connect_timeout()));
         loop {
+            let hold_ends = full_since.map(|since| since + HOLD);
+            if let Err(lost) = self.take_packets(&mut wire, hold_ends.is_some_and(|at| Instant::now() >= at))
+            {
+                return Turn::Lost(lost);
+            }
+            let is_full = self.session.outlet.is_full();
+            full_since = is_full.then(|| full_since.unwrap_or_else(Instant::now));
+            let hold_ends = full_since.map(|since| since + HOLD).filter(|at| Instant::now() < *at);
             self.session.fill(&mut wire.out, Instant::now());
-            if self.session.is_ready() {
+            let is_ready = self.session.is_ready();
+            if is_ready && !std::mem::replace(&mut was_ready, true) {
                 *failures = 0;
+                self.shared.set_user(self.session.user());
                 if let Some(started) = self.started.take() {
                     let _ = started.send(Ok(()));
                 }
@@ -150,16 +164,12 @@ impl Driver {
             let Wire { read, out, is_flushed } = &mut wire;
             let is_writing = !out.is_empty() || !*is_flushed;
             tokio::select! {
-                outcome = reader.read_buf(read) => {
-                    let outcome = match outcome {
-                        Ok(0) => Err(Lost::link("the broker closed the connection")),
-                        Ok(_) => self.take_packets(&mut wire),
-                        Err(error) => Err(Lost::link(error.to_string())),
-                    };
-                    if let Err(lost) = outcome {
-                        return Turn::Lost(lost);
-                    }
-                }
+                outcome = reader.read_buf(read), if hold_ends.is_none() => match outcome {
+                    Ok(0) => return Turn::Lost(Lost::link("the broker closed the connection")),
+                    Ok(_) => {}
+                    Err(error) => return Turn::Lost(Lost::link(error.to_string())),
+                },
+                () = until(hold_ends), if hold_ends.is_some() => {}
                 outcome = write(&mut writer, out, is_flushed), if is_writing => {
                     if let Err(error) = outcome {
                         // What the broker said before it closed is worth more than that it closed.
@@ -175,6 +185,9 @@ impl Driver {
                     }
                 },
                 room = queue.reserve(), if self.session.outlet.is_waiting() => self.on_room(room),
+                () = &mut patience, if !is_ready => {
+                    return Turn::Lost(Lost::link("the broker does not answer"));
+                }
                 () = &mut alarm => {
                     if let Err(lost) = self.session.ping(out) {
                         return Turn::Lost(lost);
@@ -186,15 +199,17 @@ impl Driver {
         }
     }
 
-    fn take_packets(&mut self, wire: &mut Wire) -> Result<(), Lost> {
+    /// Takes what was read, until too many events wait; `all` takes it then, too.
+    fn take_packets(&mut self, wire: &mut Wire, all: bool) -> Result<(), Lost> {
         let bytes_max = self.session.packet_bytes_max();
-        loop {
+        while all || !self.session.outlet.is_full() {
             match next_packet(&mut wire.read, bytes_max) {
                 Ok(Some(packet)) => self.session.on_packet(packet, Instant::now())?,
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(Lost::link(format!("the broker broke the protocol: {error}"))),
             }
         }
+        Ok(())
     }
 
     /// Reads what is left after writing has failed.
@@ -206,7 +221,7 @@ impl Driver {
                     Ok(0) | Err(_) => return None,
                     Ok(_) => {}
                 }
-                if let Err(lost) = self.take_packets(wire) {
+                if let Err(lost) = self.take_packets(wire, true) {
                     return Some(lost);
                 }
             }

@@ -128,9 +128,9 @@ pub struct Change {
     pub seq: u64,
     /// When, in milliseconds since the Unix epoch.
     pub time_ms: u64,
-    /// `edit`, `delete`, `reaction`, `pin`, ...; `post` for a post on a board; empty for JSON without a type.
+    /// `edit`, `delete`, `reaction`, `pin`, `post`, ...: the JSON's `type`; empty for JSON without one.
     pub kind: String,
-    /// The JSON; for a post what was posted, as a string.
+    /// The JSON; what is no JSON, as a string.
     pub body: Json,
     /// Whether it is from the past.
     pub replay: bool,
@@ -158,7 +158,7 @@ pub struct UserEvent {
 pub struct Gap {
     /// Where; `None` when it is not one place's.
     pub place: Option<Place>,
-    /// How many messages are lost for good, as far as that is known.
+    /// How many messages are lost for good; `None` when that is not known.
     pub messages: Option<u64>,
     /// How many signals (typing, presence, info, read markers) were dropped because events were not taken in time.
     pub signals: u64,

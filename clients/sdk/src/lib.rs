@@ -10,6 +10,19 @@
 //!   too: after one, the sdk asks for what was missed, and sends what was not acknowledged again with the same `id`.
 //! - **Bounded.** Every queue has a length. Who does not take events is not sent more; nothing is buffered without end.
 //!
+//! | what a client holds | at most |
+//! | --- | --- |
+//! | packets on their way to the broker | 16 |
+//! | messages, requests and subscriptions that wait to be sent or answered | 64; who wants more waits |
+//! | events that nobody has taken | [`Options::events`], 32 that the broker wants acknowledged, 64 others |
+//! | bytes read and not looked at | [`Options::packet_bytes_max`] and 2 KiB |
+//! | bytes to write | 32 KiB and one packet |
+//! | places whose last number is remembered | those joined, and 1024 |
+//!
+//! When nobody takes events, what comes with QoS 1 is not acknowledged, and the broker stops at 32. What comes with QoS
+//! 0 is held back by not reading, for half a second; then it is dropped, and asked for by its number once there is room.
+//! Only signals, such as who types, and private messages of QoS 0 are lost then, and [`Event::Gap`] says so.
+//!
 //! A client costs one tokio task, one socket and, idle, the bytes that `cargo run --release -p katydid-sdk --example
 //! memory` prints. Thousands fit in one process.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Invariant: secrets show themselves nowhere: not in `Debug`, not in errors.
 
-use crate::Refusal;
+use crate::{Refusal, Replay};
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 /// A password or a token. Overwritten when dropped, and never shown.
@@ -131,7 +131,8 @@ pub struct Options {
     /// of the broker that has `proxy-protocol = true`.
     pub real_address: Option<SocketAddr>,
     /// After a sign-in with a password, ask for a revocable token, sign in with that after lost connections, and forget
-    /// the password. Where the broker gives none, the password is kept.
+    /// the password. It serves for 30 days, and is revoked by [`crate::Client::close`]. Where the broker gives none, the
+    /// password is kept.
     pub use_token: bool,
     /// How often a silent connection is checked; at least 5 s.
     pub keep_alive: Duration,
@@ -145,6 +146,8 @@ pub struct Options {
     pub events: usize,
     /// Subscribe to what happens to the user: private messages and events. Off for tools that only ask.
     pub personal: bool,
+    /// Where the private messages and events of a session that is new begin.
+    pub personal_replay: Replay,
     /// See what the user sends privately from other devices, as messages from oneself.
     pub own_private: bool,
     /// The longest pause between attempts to connect again.
@@ -170,6 +173,7 @@ impl Options {
             packet_bytes_max: 256 * 1024,
             events: 64,
             personal: true,
+            personal_replay: Replay::Default,
             own_private: false,
             retry_max: Duration::from_secs(30),
         }

@@ -10,6 +10,9 @@ use tokio::sync::mpsc::{self, Permit, error::TrySendError};
 /// How many events wait in line that no acknowledgement holds back.
 const LOOSE_MAX: usize = 64;
 
+/// From how many on nothing more should be read for a while.
+const LOOSE_FULL: usize = LOOSE_MAX / 2;
+
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
@@ -44,6 +47,11 @@ impl Outlet {
     /// Whether something waits for room.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.line.is_empty() || self.signals_dropped > 0
+    }
+
+    /// Whether so much waits that more would soon be dropped.
+    pub(crate) fn is_full(&self) -> bool {
+        self.loose >= LOOSE_FULL
     }
 
     /// An event that came under a packet id; 0 for one that owes no acknowledgement.
@@ -141,7 +149,7 @@ impl Outlet {
                 None => self.loose = self.loose.saturating_sub(1),
             },
             None if self.signals_dropped > 0 => {
-                let gap = Gap { place: None, messages: None, signals: self.signals_dropped };
+                let gap = Gap { place: None, messages: Some(0), signals: self.signals_dropped };
                 match send(Event::Gap(gap)) {
                     Some(_) => return true,
                     None => self.signals_dropped = 0,

@@ -31,11 +31,11 @@ impl Session {
                 self.status(Status::OK, side);
             }
             Doing::Plain(_) => self.status(Status::OK, side),
-            Doing::RemoveLogin => {
-                self.also_ask(Call::SignOut, side);
-                self.login = None;
-                self.status(Status::OK, side);
+            Doing::RemoveLogin => self.removed_login(side),
+            Doing::CheckRemoved if requests::read_signed_in(&answer).1 == Kind::Registered => {
+                self.status(Status::UNKNOWN, side);
             }
+            Doing::CheckRemoved => self.removed_login(side),
             Doing::WhoAmI => self.who_am_i(&answer, side),
             Doing::ListRooms(rooms) => self.list_rooms(rooms, &answer, side),
             Doing::ListUsers { room, people } => self.list_users(room, people, &answer, side),
@@ -81,7 +81,12 @@ impl Session {
             // The document knows no failure of it.
             Doing::LeaveGroup => return self.left_group(side),
             Doing::Plain(about) => about,
-            Doing::RemoveLogin => About::Login,
+            Doing::RemoveLogin if refusal.code == Refusal::LOST => {
+                let user = self.login.as_ref().map(|login| login.user.to_string()).unwrap_or_default();
+                return self.ask(requests::profile(&user), Doing::CheckRemoved, side);
+            }
+            Doing::CheckRemoved if refusal.code == "user.not-found" => return self.removed_login(side),
+            Doing::RemoveLogin | Doing::CheckRemoved => About::Login,
             Doing::WhoAmI | Doing::ListUsers { .. } => About::ThisRoom,
             Doing::ListGroups(_) | Doing::JoinGroup { .. } => About::Group,
             Doing::ListMessages { .. } | Doing::GetMessage => About::ThisGroup,
@@ -94,12 +99,24 @@ impl Session {
 
     fn let_in(&mut self, voice: Voice, is_registered: bool, answer: &Value, side: &mut Side<'_>) {
         let (user, kind) = requests::read_signed_in(answer);
-        let kind = if is_registered { Kind::Registered } else { kind };
+        if is_registered && kind != Kind::Registered {
+            let tag = self.tag();
+            side.ask(voice, tag, Call::SignOut);
+            return self.status(Status::REGD_WRONG_NAME, side);
+        }
         let room = Place::room(HOME);
         let login = Login { voice, user: user.into(), kind, room: room.clone(), group: None };
         let tag = self.tag();
         side.ask(voice, tag, Call::Join { place: room, password: None, last: self.history });
         self.doing = Some((tag, Doing::EnterHome { login }));
+    }
+
+    /// The account is gone, and with it who was signed in.
+    pub(super) fn removed_login(&mut self, side: &mut Side<'_>) {
+        self.also_ask(Call::SignOut, side);
+        self.login = None;
+        self.sign_in_until_ms = self.now_ms.saturating_add(self.settings.sign_in_within_ms);
+        self.status(Status::OK, side);
     }
 
     fn who_am_i(&mut self, answer: &Value, side: &mut Side<'_>) {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 fn machine(settings: Settings) -> Each<Session, impl FnMut(u64, SocketAddr) -> Session + Send> {
     let settings = Arc::new(settings);
-    Each::new(move |_, _| Session::new(settings.clone(), [7; 16]))
+    Each::new(move |now_ms, _| Session::new(settings.clone(), [7; 16], now_ms))
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //!
 //! The driver hands [`Command`]s in, one at a time, and carries the [`Effect`]s out in their order. Every decision is
 //! made before `handle` returns; nothing waits inside the directory but what it names by a ticket.
+//!
+//! Tickets of commands are the driver's and come back in `SignIn`, `Enter`, `Answer` and `Read`; tickets of `Hash`, `Verify` and
+//! `Evict` are the directory's own and come back in `Hashed`, `Verified` and `Evicted`. The two never meet.
 
 use crate::permission::{PlaceRules, Standing, UserKind};
 use std::{net::IpAddr, sync::Arc};
@@ -139,7 +142,7 @@ pub enum Command<'a> {
         /// The JSON.
         body: &'a [u8],
     },
-    /// The answer to [`Effect::Hash`]: a PHC string.
+    /// The answer to [`Effect::Hash`]: a PHC string, or empty where hashing failed.
     Hashed {
         /// As asked.
         ticket: Ticket,
@@ -248,7 +251,11 @@ pub enum Effect {
         user: Option<Arc<str>>,
     },
     /// The rules of a place are these, at its home, before anything that follows; `None`: there is no such place, and
-    /// what is published there is refused with `room.not-found` or `group.not-found`.
+    /// what is published there is refused with [`crate::code::Code::no_place`]. A home must not remember a `None`: with
+    /// the next message it asks again, since somebody may have registered or made the place meanwhile.
+    ///
+    /// Rules after a [`Command::Open`] come with the standing of everybody who has one: what the home held of the place's
+    /// standings before is replaced.
     Rules {
         /// The place.
         place: Place,
@@ -320,7 +327,8 @@ pub enum Effect {
         window: Window,
         /// Senders whose messages are left out: those whom the asker ignores.
         without: Arc<[Arc<str>]>,
-        /// The field `id` of the request, as JSON; comes back in the answer.
+        /// The field `id` of the request, as JSON; comes back in the answer. Where the read fails the answer is
+        /// [`crate::request::refusal`] with [`crate::code::Code::Failed`].
         id: Option<String>,
     },
     /// Whom a user does not hear, from here on, in every session.

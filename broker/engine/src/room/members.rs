@@ -85,7 +85,10 @@ impl Engine {
         view.continue_at(next);
         let start = if Mutant::GapAtEnter.is_on() && start == next { start + 1 } else { start };
         if self.sessions.peek(index).is_some_and(|known| known.id == session) {
-            self.keep_subscription(index, subscription);
+            match cause {
+                Cause::Subscribe(_) => self.keep_subscription(index, subscription),
+                Cause::Restart { .. } => self.restore_subscription(index, subscription),
+            };
             self.join(view_index, index, start, next, moves);
             self.start_exactly_once(view_index, index, cause, moves);
             self.refresh_member_in(index, view_index);

@@ -60,3 +60,19 @@ fn ten_thousand_rooms_are_entered_and_left_in_no_time() {
     let left: u64 = rig.engines.iter().map(|engine| engine.counters().subscriptions_now).sum();
     assert_eq!(left, 0);
 }
+
+/// What a SUBSCRIBE writes does not grow with the subscriptions that are there already.
+#[test]
+fn one_subscription_more_writes_one_record_more() {
+    let mut rig = Rig::new(2, Settings::default());
+    let link = rig.connect(Version::V5, "greedy", false, 1000);
+    rig.settle();
+    let filters: Vec<String> = (0..5_000).map(|number: u32| format!("plain/{number}")).collect();
+    subscribe_all(&mut rig, link, &filters);
+    let before = rig.written_bytes;
+    subscribe_all(&mut rig, link, &["plain/more".into()]);
+    rig.unsubscribe(link, 2, "plain/more");
+    rig.settle();
+    let written = rig.written_bytes - before;
+    assert!((1..500).contains(&written), "{written} bytes for one SUBSCRIBE and one UNSUBSCRIBE");
+}

@@ -76,3 +76,25 @@ fn a_password_that_is_not_checked_is_told_from_a_wrong_one() {
         assert_eq!(rig.is_closed(link), verdict != Verdict::Good);
     }
 }
+
+/// The same when the session ended by itself, with a DISCONNECT that took its expiry away.
+#[test]
+fn a_connect_after_a_session_ended_is_answered_when_that_is_off_the_disk() {
+    let mut rig = Rig::new(1, Settings::default());
+    let before = rig.connect(Version::V5, "ann", false, 1000);
+    rig.settle();
+    rig.disconnect(before, 0);
+    rig.tick();
+    assert!(rig.is_closed(before));
+    let after = rig.connect(Version::V5, "ann", false, 1000);
+    rig.talk();
+    assert_eq!(rig.got(after), []);
+    rig.settle();
+    assert_eq!(rig.got(after), [Got::ConnAck { session_present: false }]);
+    // Nothing is waited for when nothing is on its way to the disk.
+    rig.disconnect(after, 0);
+    rig.settle();
+    let last = rig.connect(Version::V5, "ann", false, 1000);
+    rig.talk();
+    assert_eq!(rig.got(last), [Got::ConnAck { session_present: false }]);
+}

@@ -10,8 +10,8 @@ use katydid_engine::{
 use katydid_mqtt::{
     decode, encode,
     packet::{
-        Connect, ConnectProperties, Packet, PacketId, PacketType, Publish, PublishProperties, QoS,
-        RetainHandling, Secret, SubscribeOptions, Version,
+        Connect, ConnectProperties, Disconnect, Packet, PacketId, PacketType, Publish, PublishProperties,
+        QoS, RetainHandling, Secret, SubscribeOptions, Version,
     },
     reason::ReasonCode,
 };
@@ -62,6 +62,8 @@ pub(crate) struct Rig {
     lines: BTreeMap<(usize, ConnId), Line>,
     /// Connections whose passwords nobody has checked.
     passwords: Vec<(usize, ConnId)>,
+    /// Bytes of the records that were ever written.
+    pub(crate) written_bytes: usize,
     /// Whether sockets take bytes.
     pub(crate) takes_bytes: bool,
 }
@@ -78,6 +80,7 @@ impl Rig {
             store: MemoryStore::new(),
             lines: BTreeMap::new(),
             passwords: Vec::new(),
+            written_bytes: 0,
             takes_bytes: true,
         }
     }
@@ -113,6 +116,12 @@ impl Rig {
     pub(crate) fn settle(&mut self) {
         self.talk();
         while let Some((shard, number, ops)) = self.commits.pop_front() {
+            let bytes = |op: &Op| match op {
+                Op::Put { key, value, .. } => key.len() + value.len(),
+                Op::Delete { key, .. } => key.len(),
+                Op::Append { .. } | Op::Amend { .. } | Op::Trim { .. } | Op::DropLog { .. } => 0,
+            };
+            self.written_bytes += ops.iter().map(bytes).sum::<usize>();
             self.store.commit(ops).expect("memory takes everything");
             self.engines[shard].handle(self.now, Input::Durable { number });
             self.talk();
@@ -239,6 +248,20 @@ impl Rig {
     pub(crate) fn cut(&mut self, link: Link) {
         self.line(link.shard, link.conn).is_closed = true;
         self.engines[link.shard].handle(self.now, Input::Closed { conn: link.conn });
+    }
+
+    /// Sends DISCONNECT with a session expiry.
+    pub(crate) fn disconnect(&mut self, link: Link, session_expiry_secs: u32) {
+        let packet = Disconnect {
+            reason: ReasonCode::Success,
+            session_expiry_secs: Some(session_expiry_secs),
+            reason_string: None,
+            user_properties: Default::default(),
+            server_reference: None,
+        };
+        let mut out = Vec::new();
+        encode::disconnect_with(&mut out, link.version, &packet).expect("it is short");
+        self.send(link, &out);
     }
 
     pub(crate) fn subscribe(&mut self, link: Link, id: u16, filter: &str, qos: QoS) {

@@ -94,7 +94,7 @@ pub(in crate::config) static LISTENER: &[Key<ListenerDraft>] = &[
             set: |l, v| l.max_connections = Some(v as usize),
         },
         Reload,
-        "Connections of this listener; otherwise limits.connections alone holds. Counted in connects_refused.",
+        "Connections of this listener; otherwise limits.connections alone holds. Counted in connections_refused.",
     ),
     key(
         "allow-anonymous",

@@ -28,7 +28,7 @@ pub(super) struct Key<T: 'static> {
     pub(super) about: &'static str,
     /// The memory that it can cost; for limits.
     pub(super) memory: &'static str,
-    /// The field of the broker's counters that grows when the limit is hit.
+    /// The counter under `$SYS/broker/katydid/` that grows when the limit is hit.
     pub(super) counter: &'static str,
 }
 
@@ -109,6 +109,15 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Folder of the database; made when missing. --data-dir is short for it.",
     ),
     key(
+        "store.key-file",
+        Preset::None { example: "/etc/katydid/storage-key" },
+        Path { set: |d, v| d.store.key_file = v },
+        Restart,
+        "File with the key that encrypts the database: 64 hexadecimal digits, as `openssl rand -hex 32` prints them. \
+         The key can be in the environment instead, as KATYDID_STORAGE_KEY. A new database is made encrypted; one that \
+         is there changes with `katydid rekey`. Who loses the key loses the database.",
+    ),
+    key(
         "store.cache-size",
         Is("64MiB"),
         Size { least: 1 << 20, most: 1 << 40, set: |d, v| d.store.cache_bytes = v },
@@ -147,6 +156,20 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Count { least: 1, most: 64, words: &[("auto", 0)], set: |d, v| d.shards = v as usize },
         Restart,
         "Threads that carry connections, sessions and rooms; \"auto\" is one a processor.",
+    ),
+    key(
+        "threads.share",
+        Is("true"),
+        Switch { set: |d, v| d.share_threads = v },
+        Restart,
+        "Whether one thread does the work of several while there is little of it, which takes less processor time.",
+    ),
+    key(
+        "threads.full",
+        Is("90"),
+        Count { least: 1, most: 100, words: &[], set: |d, v| d.full_percent = v },
+        Restart,
+        "How many percent of the time a thread has to work until it gives half of its shards to another one.",
     ),
     key(
         "threads.verify",
@@ -231,7 +254,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections in all. One too many is closed when it is accepted.",
             "About 2KiB for each that is idle, and limits.outgoing-size for each that reads slowly",
-            "connects_refused",
+            "connections_refused",
         ],
     ),
     limit(
@@ -241,7 +264,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections from one address; behind PROXY protocol, of the address that the proxy names.",
             "As limits.connections, and 64 bytes for each address",
-            "connects_refused",
+            "connections_refused",
         ],
     ),
     limit(
@@ -251,7 +274,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         [
             "Connections accepted a second. Those over it wait in the system's queue.",
             "None in the broker",
-            "connects_refused",
+            "connections_delayed",
         ],
     ),
     limit(

@@ -1,13 +1,12 @@
-//! The loop of one shard: waits for sockets and letters, feeds the engine, carries out what it says.
+//! One shard: takes in sockets and letters, feeds the engine, carries out what it says.
 //!
-//! A shard is one thread with one poll. A tick receives everything that is readable before it writes anything, so
-//! that what many senders say to one receiver leaves in one write; and it is bounded, so that nobody waits long.
-//! What one connection is owed is in `reading` and `writing`; this file owns the order of a tick and its timers.
+//! A shard has one poll, and belongs to one thread at a time (`host`). A tick receives everything that is readable
+//! before it writes anything, so that what many senders say to one receiver leaves in one write; and it is bounded, so
+//! that nobody waits long. What one connection is owed is in `reading` and `writing`; this file owns the order of what
+//! is taken in, and the timers.
 //!
 //! ```text
-//! wait ─▶ accept ─▶ letters ─▶ read ─▶ timers ─▶ settle ─▶ outputs ─▶ write ─▶ post ─┐
-//!  ▲                                                                                 │
-//!  └──────────────────── without waiting, while anything is left ────────────────────┘
+//! take in: accept ─▶ letters ─▶ read ─▶ timers    hand out: settle ─▶ outputs ─▶ post    write
 //! ```
 
 mod deadlines;
@@ -16,19 +15,21 @@ mod writing;
 
 use deadlines::Deadlines;
 use katydid_engine::{ConnId, Engine, Input, Now, ShardId};
-use mio::{Events, Poll};
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use std::{
     collections::VecDeque,
     io,
+    os::fd::AsRawFd,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tracing::warn;
 
 use super::{
-    Links, Notice,
+    Links, Notice, SHARDS,
     accept::{Acceptor, Newcomer},
     connection::{Table, conn_id},
+    host::EVENTS,
     inbox::Letter,
     storage::StorageLink,
     transport::Transport,
@@ -37,8 +38,8 @@ use super::{
 
 /// The waker's token.
 pub(super) const WAKE: mio::Token = mio::Token(usize::MAX);
-/// Events that one wait gives at most.
-const EVENTS: usize = 1024;
+/// Tokens from here on are the polls of shards that lodge with this one.
+const FIRST_LODGER_TOKEN: usize = usize::MAX - 0x2_0000;
 /// Length of the buffer that all reads of a shard go through.
 const READ_BYTES: usize = 128 << 10;
 /// Bytes that a tick reads at most, so that the writes that follow do not wait long.
@@ -79,7 +80,7 @@ impl Clock {
     }
 }
 
-/// One shard, on its thread.
+/// One shard.
 #[derive(Debug)]
 pub(super) struct Shard {
     index: usize,
@@ -107,8 +108,20 @@ pub(super) struct Shard {
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
     newcomers: Vec<Newcomer>,
+    /// Connections that broke while nobody reads from them.
+    broken: Vec<ConnId>,
     /// Whether the engine was fed after it settled.
     fed_late: bool,
+    /// Whether something was taken in that has not been handed out.
+    is_stirred: bool,
+    /// Whether many are sending.
+    is_flooded: bool,
+    /// When there is something to do even if nothing happens.
+    due_ms: u64,
+    /// Polls within this one's that have events, a bit a shard.
+    knocks: u64,
+    /// Shards that this one's thread is to drive.
+    lodgers: Vec<Shard>,
     /// When the shard ends, whoever is left.
     stop_at_ms: Option<u64>,
 }
@@ -156,43 +169,130 @@ impl Shard {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
             newcomers: Vec::new(),
+            broken: Vec::new(),
             fed_late: false,
+            is_stirred: false,
+            is_flooded: false,
+            due_ms: 0,
+            knocks: 0,
+            lodgers: Vec::new(),
             stop_at_ms: None,
         }
     }
 
-    /// Runs until the shard is stopped.
+    /// Index of the shard.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Waits as long as `wait` for events, and sorts them into what there is to do.
     ///
     /// # Errors
     /// The poll failed.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
-        loop {
-            let wait = self.wait();
-            match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Err(_) => events.clear(),
-                Ok(()) => {}
-            }
-            let now = self.links.clock.now();
-            self.take_events(now, &events);
-            self.fed_late = false;
-            self.accept(now);
-            // Letters first: what another shard was told before a publish came to this one also counts before it.
-            self.open_letters(now);
-            self.read_ready(now);
-            self.gather(now, &mut events)?;
-            self.tick(now);
-            if self.stop_at_ms.is_some_and(|at| self.table.len() == 0 || now.mono_ms >= at) && !self.is_busy()
-            {
-                return Ok(());
-            }
+    pub(super) fn poll(&mut self, events: &mut Events, wait: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, wait) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Err(_) => events.clear(),
+            Ok(()) => {}
         }
+        let count = self.take_events(events);
+        self.is_flooded = count >= GATHER_EVENTS;
+        self.is_stirred |= count > 0;
+        // A poll within another one tells of its events once: where one wait did not give all, another one follows.
+        self.knocks = self.knocks & !(1 << self.index) | u64::from(count == EVENTS) << self.index;
+        Ok(())
+    }
+
+    /// Takes in whatever there is: connections, letters, bytes, time.
+    ///
+    /// # Errors
+    /// The poll failed.
+    pub(super) fn take_in(&mut self, now: Now, events: &mut Events) -> io::Result<()> {
+        self.is_stirred = true;
+        self.drop_broken_ones(now);
+        self.fed_late = false;
+        self.accept(now);
+        // Letters first: what another shard was told before a publish came to this one also counts before it.
+        self.open_letters(now);
+        self.read_ready(now);
+        self.gather(now, events)?;
+        self.run_timers(now);
+        Ok(())
+    }
+
+    /// Hands out what follows from what was taken in; what is for sockets is left for [`Shard::write`].
+    pub(super) fn hand_out(&mut self, now: Now) {
+        self.is_stirred = false;
+        self.engine.settle(now);
+        self.carry_outputs(now);
+        self.post_letters();
+    }
+
+    /// Whether something was taken in that has not been handed out.
+    pub(super) fn is_stirred(&self) -> bool {
+        self.is_stirred
+    }
+
+    /// Whether there is anything to take in.
+    pub(super) fn has_work(&self, now: Now) -> bool {
+        self.has_left() || self.has_mail() || self.due_ms <= now.mono_ms
+    }
+
+    /// Whether there are letters.
+    pub(super) fn has_mail(&self) -> bool {
+        self.links.inboxes[self.index].has_mail()
+    }
+
+    /// Tells those who write letters that they will be found without waking anybody.
+    pub(super) fn stay_awake(&self) {
+        self.links.inboxes[self.index].stay_awake();
+    }
+
+    /// Whether the shard was stopped and has done what was left to do.
+    pub(super) fn is_over(&self, now: Now) -> bool {
+        let is_due = self.stop_at_ms.is_some_and(|at| self.table.len() == 0 || now.mono_ms >= at);
+        is_due && !self.has_left() && !self.has_mail()
+    }
+
+    /// Shards that came with the mail, to be driven by this one's thread.
+    pub(super) fn lodgers(&mut self) -> Vec<Shard> {
+        std::mem::take(&mut self.lodgers)
+    }
+
+    /// Makes the poll of `other` part of this one's.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub(super) fn lodge(&self, other: &Self) -> io::Result<()> {
+        let (poll, token) = (other.poll.as_raw_fd(), Token(FIRST_LODGER_TOKEN + other.index));
+        match self.poll.registry().register(&mut SourceFd(&poll), token, Interest::READABLE) {
+            // It has been here for a while.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Takes the poll of `other` out again.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub(super) fn dismiss(&mut self, other: &Self) -> io::Result<()> {
+        // Whoever drives it next looks for itself.
+        self.knocks &= !(1 << other.index);
+        self.poll.registry().deregister(&mut SourceFd(&other.poll.as_raw_fd()))
+    }
+
+    /// Whether the poll of a lodger, by its index, has said that it has events.
+    pub(super) fn has_knocked(&mut self, index: usize) -> bool {
+        let bit = 1 << index;
+        let has_knocked = self.knocks & bit != 0;
+        self.knocks &= !bit;
+        has_knocked
     }
 
     /// Reads on while many are sending, so that what they say to the same receivers leaves in one write.
     fn gather(&mut self, now: Now, events: &mut Events) -> io::Result<()> {
-        if events.iter().count() < GATHER_EVENTS {
+        if !std::mem::take(&mut self.is_flooded) {
             return Ok(());
         }
         let began = Instant::now();
@@ -205,39 +305,41 @@ impl Shard {
             if events.is_empty() {
                 return Ok(());
             }
-            self.take_events(now, events);
+            self.take_events(events);
+            self.drop_broken_ones(now);
             self.read_ready(now);
         }
         Ok(())
     }
 
-    fn tick(&mut self, now: Now) {
-        self.run_timers(now);
-        self.engine.settle(now);
-        self.carry_outputs(now);
-        self.write(now);
-        self.post_letters();
-    }
-
-    /// Whether there is something to do without waiting. While there is mail the shard does not count as asleep.
-    fn is_busy(&self) -> bool {
-        self.fed_late
+    /// Whether there is something to do without waiting, besides letters.
+    fn has_left(&self) -> bool {
+        self.is_stirred
+            || self.fed_late
             || !self.ready.is_empty()
             || self.acceptor.is_ready()
-            || !self.links.inboxes[self.index].try_sleep()
+            || self.knocks != 0
     }
 
-    /// How long the next wait may take; `None` is for ever.
-    fn wait(&mut self) -> Option<Duration> {
-        if self.is_busy() {
-            return Some(Duration::ZERO);
-        }
+    /// When the shard has to be looked at again if nothing happens, in milliseconds; 0 is at once. Otherwise it counts
+    /// as asleep from here on, and who writes to it wakes it.
+    pub(super) fn rest(&mut self) -> Option<u64> {
+        let deadline_ms = if self.has_left() || !self.links.inboxes[self.index].try_sleep() {
+            Some(0)
+        } else {
+            self.next_deadline()
+        };
+        self.due_ms = deadline_ms.unwrap_or(u64::MAX);
+        deadline_ms
+    }
+
+    fn next_deadline(&mut self) -> Option<u64> {
         let table = &mut self.table;
         let greeted =
             |conn: &ConnId| table.find(*conn).is_none_or(|connection| connection.greeting.is_none());
         let greetings = self.greetings.next_ms(greeted);
         let closings = self.closings.next_ms(|conn| self.table.find(*conn).is_none());
-        let deadline_ms = [
+        [
             self.engine.next_deadline(),
             greetings,
             closings,
@@ -247,14 +349,19 @@ impl Shard {
         ]
         .into_iter()
         .flatten()
-        .min()?;
-        Some(Duration::from_millis(deadline_ms.saturating_sub(self.links.clock.now().mono_ms)))
+        .min()
     }
 
-    /// Sorts what the poll says into what there is to do.
-    fn take_events(&mut self, now: Now, events: &Events) {
+    /// Sorts what the poll says into what there is to do. Returns how many events of this shard there were.
+    fn take_events(&mut self, events: &Events) -> usize {
+        let mut count = 0;
         for event in events {
             let token = event.token();
+            if (FIRST_LODGER_TOKEN..FIRST_LODGER_TOKEN + SHARDS).contains(&token.0) {
+                self.knocks |= 1 << (token.0 - FIRST_LODGER_TOKEN);
+                continue;
+            }
+            count += 1;
             if token == WAKE || self.acceptor.take_event(token) {
                 continue;
             }
@@ -263,7 +370,7 @@ impl Shard {
             let broken = event.is_error() || (event.is_read_closed() && event.is_write_closed());
             if broken && (connection.paused || connection.closing) {
                 // Nobody reads from it, so nobody would notice.
-                self.drop_connection(now, conn);
+                self.broken.push(conn);
                 continue;
             }
             connection.hung_up |= broken || event.is_read_closed();
@@ -276,9 +383,19 @@ impl Shard {
                 self.ready.push_back(conn);
             }
         }
+        count
     }
 
-    fn open_letters(&mut self, now: Now) {
+    /// Drops connections that are found broken while nobody reads from them.
+    fn drop_broken_ones(&mut self, now: Now) {
+        while let Some(conn) = self.broken.pop() {
+            self.drop_connection(now, conn);
+        }
+    }
+
+    /// Takes in what other threads and shards have written.
+    pub(super) fn open_letters(&mut self, now: Now) {
+        self.is_stirred = true;
         let mut letters = std::mem::take(&mut self.letters);
         self.links.inboxes[self.index].take(&mut letters);
         for letter in letters.drain(..) {
@@ -304,6 +421,7 @@ impl Shard {
                 self.engine.handle(now, Input::Shutdown);
             }
             Letter::Stop => self.stop_at_ms = Some(now.mono_ms + CLOSE_MS),
+            Letter::Lodgers(mut shards) => self.lodgers.append(&mut shards),
             // `Letter::into_input` has taken these.
             Letter::Shard { .. }
             | Letter::Durable(_)
@@ -323,6 +441,7 @@ impl Shard {
             if connection.greeting.is_some() {
                 let address = connection.admitted.address().map(tracing::field::display);
                 warn!(listener = connection.admitted.listener_name(), address, "no CONNECT in time");
+                connection.admitted.count_late();
                 self.drop_connection(now, conn);
             }
         }

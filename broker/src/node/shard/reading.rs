@@ -256,6 +256,7 @@ impl Shard {
             // A peer that vanishes is everyday life; one that breaks a protocol is not.
             if error.kind() == io::ErrorKind::InvalidData {
                 warn!(%error, listener, address, "connection dropped");
+                connection.admitted.count_broken();
             } else {
                 debug!(%error, listener, address, "connection dropped");
             }

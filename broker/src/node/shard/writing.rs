@@ -46,12 +46,13 @@ impl Shard {
         }
         while let Some(Warning { peer, reason, detail }) = self.engine.poll_warning() {
             let address = peer.address.map(tracing::field::display);
-            warn!(listener = peer.listener, address, ?reason, detail, "client misbehaved");
+            let listener = self.links.listener_names.get(usize::from(peer.listener));
+            warn!(listener, address, ?reason, detail, "client misbehaved");
         }
     }
 
     /// Writes what connections have in their rings, and closes those that are done.
-    pub(super) fn write(&mut self, now: Now) {
+    pub(in crate::node) fn write(&mut self, now: Now) {
         let mut writable = std::mem::take(&mut self.writable);
         for conn in writable.drain(..) {
             self.transmit(now, conn);

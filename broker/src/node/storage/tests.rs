@@ -37,6 +37,17 @@ impl Store for Gate {
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         self.inner.scan(space)
     }
+    fn excess(&self, log: LogId, keep: katydid_store::Keep) -> Result<Option<u64>, StoreError> {
+        self.inner.excess(log, keep)
+    }
+    fn page(
+        &self,
+        space: Space,
+        cursor: &katydid_store::Cursor,
+        limit: Limit,
+    ) -> Result<katydid_store::Page, StoreError> {
+        self.inner.page(space, cursor, limit)
+    }
 }
 
 fn inboxes(count: usize) -> (Vec<Poll>, Vec<Arc<Inbox>>) {

@@ -47,8 +47,8 @@ enum Stage {
     },
     /// Frames go back and forth.
     Frames(Decoder),
-    /// The peer has closed, or was refused.
-    Ended,
+    /// The peer has closed, or was refused; with what it broke, while that was not told.
+    Ended(Option<&'static str>),
 }
 
 impl<L: Layer> WebSocket<L> {
@@ -76,7 +76,7 @@ impl<L: Layer> WebSocket<L> {
             }
             Err(refusal) => {
                 self.outgoing = refusal.response;
-                self.stage = Stage::Ended;
+                self.stage = Stage::Ended(None);
                 // It is closed next, whatever becomes of the answer.
                 let _ = self.flush();
                 Err(broken(refusal.why))
@@ -115,10 +115,8 @@ impl<L: Layer> WebSocket<L> {
             Some((code, why)) => {
                 self.close(code);
                 // What came before the end is passed on first; the end is told by the next read.
-                match why {
-                    Some(why) if to == 0 => Err(broken(why)),
-                    _ => Ok(to),
-                }
+                self.stage = Stage::Ended(why);
+                Ok(to)
             }
         }
     }
@@ -129,7 +127,7 @@ impl<L: Layer> WebSocket<L> {
             self.outgoing.extend_from_slice(&Header::control(frames::CLOSE, 2));
             self.outgoing.extend_from_slice(&code.to_be_bytes());
         }
-        self.stage = Stage::Ended;
+        self.stage = Stage::Ended(None);
         // The connection is closed next, so an error changes nothing.
         let _ = self.flush();
     }
@@ -160,21 +158,24 @@ impl<L: Layer> WebSocket<L> {
 
 impl<L: Layer> Layer for WebSocket<L> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Reading> {
-        if matches!(self.stage, Stage::Ended) {
-            return Ok(Reading::End);
+        if let Stage::Ended(why) = &mut self.stage {
+            return why.take().map_or(Ok(Reading::End), |why| Err(broken(why)));
         }
         let Reading::Bytes { count, more } = self.inner.read(buffer)? else { return Ok(Reading::End) };
         let count = self.take_request(buffer, count)?;
         let count = self.take_frames(&mut buffer[..count])?;
-        Ok(Reading::Bytes { count, more: more || matches!(self.stage, Stage::Ended) })
+        Ok(Reading::Bytes { count, more: more || matches!(self.stage, Stage::Ended(_)) })
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if !self.flush_outgoing()? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if !matches!(self.stage, Stage::Frames(_)) {
-            return Err(io::ErrorKind::NotConnected.into());
+        match self.stage {
+            Stage::Frames(_) => {}
+            // It goes nowhere, and the next read tells why.
+            Stage::Ended(Some(_)) => return Ok(slices.iter().map(|slice| slice.len()).sum()),
+            Stage::Request { .. } | Stage::Ended(None) => return Err(io::ErrorKind::NotConnected.into()),
         }
         let mut gathered = [IoSlice::new(&[]); SLICES];
         if self.owed > 0 {

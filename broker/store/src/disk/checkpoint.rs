@@ -150,7 +150,7 @@ impl Settling {
 }
 
 /// Brings what is on disk of one log up to date, or a part of the way. Returns the work that it was.
-fn settle(
+pub(super) fn settle(
     log: LogId,
     trees: &Trees,
     state: &Held,

@@ -7,10 +7,15 @@
 //! Invariant: nothing outside the span is ever returned. Driven by the thread that commits, for writes, and by any
 //! thread, for reads; sled's trees need no lock.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use super::chunk::{ChunkReader, Place, Summary, encode};
 use super::sizes::Sizes;
 use super::values::{self, Item, Scratch, Values};
-use crate::{Allowance, Entry, LogId, Seq, StoreError};
+use crate::block::Seal;
+use crate::{Allowance, Entry, Keep, LogId, Seq, StoreError};
 
 /// The entries of a log from `from` on and below `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +25,7 @@ pub(super) struct Span {
     pub(super) to: Seq,
 }
 
-/// What a trim takes away from a history, and what is first after it.
+/// What a trim or an amendment takes away from a history, and what is first after a trim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Cut {
     pub(super) entries: u64,
@@ -56,8 +61,8 @@ impl History {
         self.values.trees()
     }
 
-    pub(super) fn open(db: &sled::Db, sizes: Sizes) -> Result<Self, StoreError> {
-        Ok(Self { values: Values::open(db, "history", sizes)?, sizes })
+    pub(super) fn open(db: &sled::Db, sizes: Sizes, seal: &Seal) -> Result<Self, StoreError> {
+        Ok(Self { values: Values::open(db, "history", sizes, seal)?, sizes })
     }
 
     /// Writes `entries` as one chunk, in place of one that begins with the same entry. There must be one at least.
@@ -76,6 +81,54 @@ impl History {
     /// The chunk that begins with `first`, all of it.
     pub(super) fn chunk(&self, log: LogId, first: Seq) -> Result<Option<ChunkReader>, StoreError> {
         self.values.body(&key(log, first))?.map(ChunkReader::new).transpose()
+    }
+
+    /// How long an entry of `span` is.
+    pub(super) fn length(&self, span: Span, seq: Seq) -> Result<Option<u64>, StoreError> {
+        if !(span.from..span.to).contains(&seq) {
+            return Ok(None);
+        }
+        let Some(begin) = self.chunk_at_or_before(span.log, seq)? else { return Ok(None) };
+        let Some(mut chunk) = self.chunk(span.log, begin)? else { return Ok(None) };
+        while let Some(place) = chunk.next()? {
+            if place.seq == seq {
+                return Ok(Some(place.length() as u64));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives entries of `span` new content, and leaves nothing of the old: each chunk is replaced in one step. It may be
+    /// done again after a crash. Chunks keep the entries that were trimmed, because a replay counts them.
+    pub(super) fn amend(
+        &self,
+        span: Span,
+        contents: &BTreeMap<Seq, Bytes>,
+        scratch: &mut Scratch,
+    ) -> Result<(), StoreError> {
+        let Span { log, mut from, to } = span;
+        while let Some((seq, _)) = contents.range(from..to.max(from)).next() {
+            from = seq.saturating_add(1);
+            let Some(begin) = self.chunk_at_or_before(log, *seq)? else { continue };
+            let Some(mut chunk) = self.chunk(log, begin)? else { continue };
+            from = from.max(chunk.summary.last_seq.saturating_add(1));
+            let mut entries = Vec::new();
+            while let Some(place) = chunk.next()? {
+                // What lies behind the span was left by an interrupted checkpoint.
+                if place.seq < to {
+                    let mut entry = chunk.entry(place);
+                    if span.from <= entry.seq
+                        && let Some(bytes) = contents.get(&entry.seq)
+                    {
+                        entry.bytes = bytes.clone();
+                    }
+                    entries.push(entry);
+                }
+            }
+            self.write(log, entries.iter(), scratch)?;
+            self.values.purge(&key(log, begin), scratch)?;
+        }
+        Ok(())
     }
 
     /// The chunks that can hold entries of `span`, ascending.
@@ -221,6 +274,41 @@ impl History {
             }
         }
         Ok(cut)
+    }
+
+    /// The first entry of `span` that may stay, where the first of `entries` entries with `bytes` bytes is that of `span`;
+    /// `None` where all of `span` must go.
+    pub(super) fn excess(
+        &self,
+        span: Span,
+        keep: Keep,
+        mut entries: u64,
+        mut bytes: u64,
+    ) -> Result<Option<Seq>, StoreError> {
+        for chunk in self.chunks(span)? {
+            let mut chunk = chunk?;
+            let Summary {
+                entries: in_chunk, bytes: bytes_in_chunk, first_seq, last_seq, last_time_ms, ..
+            } = chunk.summary;
+            let (behind, bytes_behind) =
+                (entries.saturating_sub(in_chunk), bytes.saturating_sub(bytes_in_chunk));
+            let is_all_gone =
+                behind >= keep.entries || bytes_behind > keep.bytes || last_time_ms < keep.since_ms;
+            if is_all_gone && first_seq >= span.from && last_seq < span.to {
+                (entries, bytes) = (behind, bytes_behind);
+                continue;
+            }
+            while let Some(place) = chunk.next()? {
+                if !(span.from..span.to).contains(&place.seq) {
+                    continue;
+                }
+                if !keep.is_exceeded(entries, bytes, place.time_ms) {
+                    return Ok(Some(place.seq));
+                }
+                (entries, bytes) = (entries.saturating_sub(1), bytes.saturating_sub(place.length() as u64));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes at most `limit` chunks that begin at or behind `from`; says whether there may be more.

@@ -15,13 +15,16 @@
 //!   open:   heads + records + history, then the journal's commits above the mark -> memory
 //! ```
 
+mod amend;
 mod barrier;
 mod checkpoint;
 mod chunk;
 mod history;
 mod journal;
+mod pages;
 mod records;
 mod recovery;
+mod rekey;
 mod sizes;
 mod state;
 mod sweep;
@@ -36,12 +39,18 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use bytes::Bytes;
 
-use crate::{Allowance, Entry, Limit, LogId, LogStats, Op, Seq, Space, Store, StoreError, number_after};
+use crate::cipher::StorageKey;
+use crate::{
+    Allowance, Cursor, Entry, Keep, Limit, LogId, LogStats, Op, Page, Seq, Space, Store, StoreError,
+    number_after,
+};
 use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
-use journal::{CommitNo, Journal};
+use journal::codec::{self, Mark, Written};
+use journal::{Amended, CommitNo, Journal};
+pub use rekey::{Rekey, Rekeyed, rekey};
 use sizes::Sizes;
-use state::State;
+use state::{Excess, State};
 use sweep::Schedule;
 pub use sync::{DelayedSync, FileSync, SyncHook};
 use values::Scratch;
@@ -59,6 +68,8 @@ pub struct Options {
     pub journal_blocks: usize,
     /// Size of sled's segments: a power of two from 32 KiB to 16 MiB, fixed when the database is made. Default 4 MiB.
     pub segment_bytes: usize,
+    /// The key of an encrypted database; a new one is made encrypted when there is one. Default none.
+    pub key: Option<StorageKey>,
     /// What makes a commit durable. Default [`FileSync`].
     pub sync: Arc<dyn SyncHook>,
 }
@@ -70,6 +81,7 @@ impl Default for Options {
             journal_bytes: 8 << 20,
             journal_blocks: 1 << 16,
             segment_bytes: 4 << 20,
+            key: None,
             sync: Arc::new(FileSync),
         }
     }
@@ -117,6 +129,22 @@ fn exclusive(state: &Held) -> RwLockWriteGuard<'_, State> {
 }
 
 /// Logs and records in a directory.
+///
+/// # What encryption hides
+/// With a key, every value and every record's key is encrypted, and a value opens only in the place where it was put. What
+/// can still be read without the key: how many logs there are, their numbers, the first number of each chunk and its size;
+/// how many records each space has and how large they are; when and how much is written. Who can write to the files can
+/// still put an old version of them back.
+///
+/// # What is left of an amended entry
+/// When a commit with [`Op::Amend`] returns, the content that was replaced is in no value of the database and not in
+/// memory: the chunk of history that had it, the journal's commits, and the journal's slots that wait to be used again
+/// are written anew, in a second sync. A power cut before that sync is made good when the database is opened. What is
+/// left is sled's own past: it appends to its file, and the segments that held the old pages keep them until they are
+/// free and used again, which takes as long as it takes to write that much anew; the file system and the disk keep what
+/// they keep. A database with a key has only ciphertext there; one that is written anew (`katydid rekey --rewrite`) has
+/// none of it in its files. A checkpoint that a crash interrupted may have left a copy in a chunk that nobody reads; it
+/// is removed with the first amendment of that log, and else with the log's next checkpoint.
 #[derive(Debug)]
 pub struct SledStore {
     writer: Mutex<Writer>,
@@ -139,8 +167,10 @@ struct Writer {
     sweeps: Schedule,
     options: Options,
     scratch: Scratch,
-    /// Kept from commit to commit, so that none allocates them: the operations as bytes, and the logs' next numbers.
+    /// Kept from commit to commit, so that none allocates them: the operations as bytes, where contents are in them, and
+    /// the logs' next numbers.
     ops: Vec<u8>,
+    marks: Vec<(usize, Mark)>,
     next_of: NextOf,
 }
 
@@ -150,7 +180,7 @@ impl SledStore {
     /// Opens the database in the directory `path`, and makes it where there is none.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
+    /// [`StoreError::Key`] where the key does not fit, [`StoreError::Busy`] where another process has it open, [`StoreError::Newer`] where a later version wrote it,
     /// [`StoreError::Corrupt`] where it cannot be read or is not Katydid's, and [`StoreError::Io`].
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         recovery::open(path, options)
@@ -172,8 +202,20 @@ impl SledStore {
 
     fn commit_with(&self, writer: &mut Writer, ops: Vec<Op>) -> Result<(), StoreError> {
         self.check(&ops, &mut writer.next_of)?;
+        let count = ops.len() as u64;
+        let written = self.resolved(ops)?;
+        if !written.ops.is_empty() {
+            self.write_and_apply(writer, written)?;
+        }
+        self.tally.commits.fetch_add(1, Ordering::Relaxed);
+        self.tally.operations.fetch_add(count, Ordering::Relaxed);
+        self.tally.journal_bytes.store(writer.journal.live_bytes() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_and_apply(&self, writer: &mut Writer, written: Written) -> Result<(), StoreError> {
         let commit = writer.last_commit + 1;
-        let added = writer.write_journal(commit, &ops, self.trees.sizes)?;
+        let added = writer.write_journal(commit, &written, self.trees.sizes)?;
         let mark = writer.advance_checkpoint(added, &self.trees, &self.state)?;
         writer.sweep(added, &self.trees, &self.tally)?;
         writer.scratch.barrier.sync()?;
@@ -183,13 +225,16 @@ impl SledStore {
             let live = shared(&self.state).live_bytes();
             writer.sweeps.consider(writer.scratch.barrier.file_bytes()?, live, writer.options.segment_bytes);
         }
-        let count = ops.len() as u64;
-        let cuts = self.cuts(&ops)?;
-        self.apply(commit, ops, cuts)?;
+        let amended: Amended = written.amended().map(|entry| (entry, commit)).collect();
+        if !amended.is_empty() {
+            self.amend_history(commit, &written.ops, &mut writer.scratch)?;
+        }
+        let cuts = self.cuts(&written)?;
+        self.apply(commit, written.ops, cuts)?;
         writer.last_commit = commit;
-        self.tally.commits.fetch_add(1, Ordering::Relaxed);
-        self.tally.operations.fetch_add(count, Ordering::Relaxed);
-        self.tally.journal_bytes.store(writer.journal.live_bytes() as u64, Ordering::Relaxed);
+        if !amended.is_empty() {
+            self.erase(writer, &amended)?;
+        }
         Ok(())
     }
 
@@ -207,7 +252,7 @@ impl SledStore {
                 Op::DropLog { log } => {
                     next_of.insert(*log, 0);
                 }
-                Op::Trim { .. } | Op::Put { .. } | Op::Delete { .. } => {}
+                Op::Trim { .. } | Op::Amend { .. } | Op::Put { .. } | Op::Delete { .. } => {}
             }
         }
         Ok(())
@@ -222,12 +267,13 @@ impl SledStore {
         Ok(())
     }
 
-    /// What the trims among `ops` take from the history, read before the lock is taken. Only trims that leave a part of
-    /// a log's history need it.
-    fn cuts(&self, ops: &[Op]) -> Result<HashMap<usize, Cut>, StoreError> {
+    /// What trims and amendments take from the history, read before the lock is taken. Of trims, only those that leave a
+    /// part of a log's history need it. The amendments are in the history already.
+    fn cuts(&self, written: &Written) -> Result<HashMap<usize, Cut>, StoreError> {
         let mut cuts = HashMap::new();
+        let mut replaced = written.replaced.iter();
         let mut spans: HashMap<LogId, Span> = HashMap::new();
-        for (index, op) in ops.iter().enumerate() {
+        for (index, op) in written.ops.iter().enumerate() {
             match *op {
                 Op::Trim { log, below } => {
                     let known = || shared(&self.state).alive(log).map(|state| state.span(log));
@@ -243,6 +289,10 @@ impl SledStore {
                 }
                 Op::DropLog { log } => {
                     spans.insert(log, Span { log, from: 0, to: 0 });
+                }
+                Op::Amend { .. } => {
+                    let bytes = replaced.next().copied().unwrap_or_default();
+                    cuts.insert(index, Cut { bytes, ..Cut::default() });
                 }
                 Op::Append { .. } | Op::Put { .. } | Op::Delete { .. } => {}
             }
@@ -261,9 +311,10 @@ impl SledStore {
         loop {
             let taken = shared(&self.state).alive(log).map(|state| (state.generation, from_memory(state)));
             let Some((generation, memory)) = taken else { return Ok(None) };
-            let found = with_history(memory)?;
+            // An error too may come of what has changed since.
+            let found = with_history(memory);
             if shared(&self.state).logs.get(&log).is_none_or(|state| state.generation == generation) {
-                return Ok(Some(found));
+                return found.map(Some);
             }
         }
     }
@@ -271,15 +322,20 @@ impl SledStore {
 
 impl Writer {
     /// Returns the bytes that the commit adds to the journal.
-    fn write_journal(&mut self, commit: CommitNo, ops: &[Op], sizes: Sizes) -> Result<usize, StoreError> {
-        let mut bytes = std::mem::take(&mut self.ops);
-        bytes.clear();
-        journal::encode_ops(ops, &mut bytes);
-        self.journal.append(commit, &bytes, sizes, &mut self.scratch.barrier)?;
-        let added = bytes.len();
+    fn write_journal(
+        &mut self,
+        commit: CommitNo,
+        written: &Written,
+        sizes: Sizes,
+    ) -> Result<usize, StoreError> {
+        self.ops.clear();
+        self.marks.clear();
+        codec::encode_ops(written, &mut self.ops, &mut self.marks);
+        self.journal.append(commit, &self.ops, &self.marks, sizes, &mut self.scratch.barrier)?;
+        let added = self.ops.len();
         // One giant commit must not keep its memory for ever.
-        bytes.shrink_to(1 << 20);
-        self.ops = bytes;
+        self.ops.shrink_to(1 << 20);
+        self.marks.shrink_to(1 << 16);
         Ok(added)
     }
 
@@ -412,6 +468,25 @@ impl Store for SledStore {
         let state = shared(&self.state);
         checkpoint::overlay(space, &state.leaving, &state.changes, &mut found);
         Ok(found.into_iter().collect())
+    }
+
+    fn excess(&self, log: LogId, keep: Keep) -> Result<Option<Seq>, StoreError> {
+        let from_memory = |state: &state::LogState| (state.span(log), state.excess(keep));
+        let with_history = |(span, excess): (Span, Excess)| match excess {
+            Excess::None => Ok(None),
+            Excess::Below(below) => Ok(Some(below)),
+            Excess::InHistory { stats, tail } => {
+                let first = self.trees.history.excess(span, keep, stats.entries, stats.bytes)?;
+                Ok(Some(first.unwrap_or(tail)))
+            }
+        };
+        Ok(self.consistent(log, from_memory, with_history)?.flatten())
+    }
+
+    fn page(&self, space: Space, cursor: &Cursor, limit: Limit) -> Result<Page, StoreError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = shared(&self.state);
+        pages::page(&self.trees.records, &state, writer.last_commit, space, cursor, limit)
     }
 }
 

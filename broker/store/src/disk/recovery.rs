@@ -1,8 +1,8 @@
 //! Opening a database: its directory, its format, and what a crash left behind.
 //!
-//! The directory holds sled's files (`db`, `conf`, `blobs/`, `snap.*`), `lock`, and `format`, which says what version of
-//! this crate can read it. `creating` is there while a database is made: what an interrupted making left is removed,
-//! nothing else ever is. Invariant: when `open` returns, memory is the state after the last commit that is on disk, and
+//! The directory holds sled's files (`db`, `conf`, `blobs/`, `snap.*`), `lock`, `format`, which says what version of
+//! this crate can read it, and, where it is encrypted, `wrapped-key`. `creating` is there while a database is made: what an interrupted making left is removed,
+//! nothing else ever is. What an interrupted change of the key left is brought to its end before ([`super::rekey`]). Invariant: when `open` returns, memory is the state after the last commit that is on disk, and
 //! everything that a power cut must not take is synced, directories included.
 
 use std::fs::{self, File, TryLockError};
@@ -10,23 +10,33 @@ use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::barrier::Barrier;
 use super::checkpoint::{Trees, load_heads};
 use super::history::History;
-use super::journal::{CommitNo, Journal};
+use super::journal::codec::Written;
+use super::journal::{Amended, CommitNo, Found, Journal};
 use super::records::Records;
+use super::rekey;
 use super::sizes::Sizes;
 use super::state::State;
 use super::sweep::Schedule;
 use super::values::{Scratch, Values};
-use super::{Options, SledStore, Tally, Writer};
-use crate::{Op, StoreError};
+use super::{Options, SledStore, SyncHook, Tally, Writer};
+use crate::block::Seal;
+use crate::cipher::{self, Cipher, DataKey, StorageKey};
+use crate::{KeyProblem, Op, StoreError};
 
 /// The format that this version writes, and the newest it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The file that says so.
+pub(super) const FORMAT_FILE: &str = "format";
+
+/// The file with the database's own key, encrypted with the operator's.
+pub(super) const KEY_FILE: &str = "wrapped-key";
 
 /// Where the checkpoint's mark is, in the tree `meta`.
 pub(super) const MARK: &str = "mark";
@@ -34,8 +44,23 @@ pub(super) const MARK: &str = "mark";
 pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreError> {
     fs::create_dir_all(path)?;
     let lock = lock(path)?;
+    open_locked(path, options, lock)
+}
+
+/// Opens the database in a directory whose lock is ours.
+pub(super) fn open_locked(path: &Path, options: Options, lock: File) -> Result<SledStore, StoreError> {
     wait_for_threads(&path.join("db"))?;
-    let is_new = prepare(path)?;
+    let sync = options.sync.clone();
+    rekey::finish(path, &*sync)?;
+    let key = unlocked(path, options.key.as_ref())?;
+    let is_new = prepare(path, &*sync)?;
+    let seal = match (key, &options.key) {
+        (Some(key), _) => Seal::encrypting(Cipher::new(&key)?),
+        (None, Some(operator)) if is_new => {
+            Seal::encrypting(Cipher::new(&make_key(path, operator, &*sync)?)?)
+        }
+        _ => Seal::default(),
+    };
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(options.cache_bytes)
@@ -47,19 +72,19 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         .map_err(|_| StoreError::Corrupt("sled cannot recover its file".into()))??;
     let sizes = Sizes::for_segment(options.segment_bytes);
     let trees = Trees {
-        history: History::open(&db, sizes)?,
-        records: Records::open(&db, sizes)?,
-        heads: Values::open(&db, "heads", sizes)?,
+        history: History::open(&db, sizes, &seal)?,
+        records: Records::open(&db, sizes, &seal)?,
+        heads: Values::open(&db, "heads", sizes, &seal)?,
         sizes,
     };
     let meta = db.open_tree("meta")?;
     let mark = mark(&meta)?;
-    let (journal, commits) = Journal::open(&db, mark)?;
+    let (journal, commits) = Journal::open(&db, mark, &seal)?;
     let tally = Arc::new(Tally::default());
     let mut barrier = Barrier::new(db, path, options.sync.clone(), sizes, tally.clone())?;
     barrier.sync()?;
     if is_new {
-        finish_making(path)?;
+        finish_making(path, &*sync)?;
     }
     let mut state = State::default();
     load_heads(&trees.heads, &mut state)?;
@@ -73,6 +98,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         options,
         scratch: Scratch::new(barrier),
         ops: Vec::new(),
+        marks: Vec::new(),
         next_of: Default::default(),
     };
     let store = SledStore {
@@ -83,24 +109,56 @@ pub(super) fn open(path: &Path, options: Options) -> Result<SledStore, StoreErro
         is_failed: AtomicBool::new(false),
         _lock: lock,
     };
-    for (commit, ops) in commits {
-        store.replay(commit, ops)?;
-    }
+    store.recover(commits)?;
     Ok(store)
 }
 
 impl SledStore {
-    /// Applies a commit that was found in the journal. A checkpoint that the crash interrupted may have written chunks
-    /// of the logs in it, behind what their heads say.
-    fn replay(&self, commit: CommitNo, ops: Vec<Op>) -> Result<(), StoreError> {
-        for op in &ops {
-            if let Op::Append { log, .. } | Op::Trim { log, .. } | Op::DropLog { log } = op {
+    /// Applies the commits that were found in the journal, and does the erasing that a crash may have cut short.
+    fn recover(&self, commits: Vec<Found>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut amended = Amended::new();
+        for (commit, written) in commits {
+            amended.extend(written.amended().map(|entry| (entry, commit)));
+            self.replay(commit, written, &mut writer.scratch)?;
+        }
+        if amended.is_empty() { Ok(()) } else { self.erase(&mut writer, &amended) }
+    }
+
+    /// A checkpoint that a crash interrupted may have written chunks of the commit's logs, behind what their heads say.
+    fn replay(&self, commit: CommitNo, written: Written, scratch: &mut Scratch) -> Result<(), StoreError> {
+        for op in &written.ops {
+            if let Op::Append { log, .. }
+            | Op::Trim { log, .. }
+            | Op::DropLog { log }
+            | Op::Amend { log, .. } = op
+            {
                 super::exclusive(&self.state).expect_leftovers(*log);
             }
         }
-        let cuts = self.cuts(&ops)?;
-        self.apply(commit, ops, cuts)
+        self.amend_history(commit, &written.ops, scratch)?;
+        let cuts = self.cuts(&written)?;
+        self.apply(commit, written.ops, cuts)
     }
+}
+
+/// The key of the database that is there: `None` where it is in clear or still to be made. Changes nothing.
+pub(super) fn unlocked(path: &Path, operator: Option<&StorageKey>) -> Result<Option<DataKey>, StoreError> {
+    let Some(format) = read_if_there(&path.join(FORMAT_FILE))? else { return Ok(None) };
+    check_format(&format)?;
+    match (read_if_there(&path.join(KEY_FILE))?, operator) {
+        (Some(wrapped), Some(operator)) => cipher::unwrap(&wrapped, operator).map(Some),
+        (Some(_), None) => Err(StoreError::Key(KeyProblem::Missing)),
+        (None, Some(_)) => Err(StoreError::Key(KeyProblem::Unused)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Gives a database that is being made a key of its own.
+fn make_key(path: &Path, operator: &StorageKey, sync: &dyn SyncHook) -> Result<DataKey, StoreError> {
+    let key = cipher::random_key()?;
+    write_whole(path, KEY_FILE, &cipher::wrap(&key, operator)?, sync)?;
+    Ok(key)
 }
 
 fn mark(meta: &sled::Tree) -> Result<CommitNo, StoreError> {
@@ -109,7 +167,7 @@ fn mark(meta: &sled::Tree) -> Result<CommitNo, StoreError> {
     Ok(CommitNo::from_be_bytes(bytes))
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let file = File::options().create(true).truncate(false).write(true).open(path.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -120,7 +178,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 /// Waits for what threads of sled may still do to the file after a store of this process was dropped. They hold sled's
 /// own lock meanwhile; another process cannot, because `lock` is ours.
-fn wait_for_threads(database: &Path) -> Result<(), StoreError> {
+pub(super) fn wait_for_threads(database: &Path) -> Result<(), StoreError> {
     let Ok(file) = File::open(database) else { return Ok(()) };
     for _ in 0..5_000 {
         match file.try_lock() {
@@ -133,57 +191,67 @@ fn wait_for_threads(database: &Path) -> Result<(), StoreError> {
 }
 
 /// Leaves the directory so that sled can open it; says whether the database is still to be made.
-fn prepare(path: &Path) -> Result<bool, StoreError> {
+fn prepare(path: &Path, sync: &dyn SyncHook) -> Result<bool, StoreError> {
     let creating = path.join("creating");
-    if let Some(text) = read_if_there(&path.join("format"))? {
-        check_format(&text)?;
+    if let Some(text) = read_if_there(&path.join(FORMAT_FILE))? {
+        if check_format(&text)? < FORMAT {
+            // What is written from now on, an earlier version would take for damage.
+            write_whole(path, FORMAT_FILE, &format!("{FORMAT}\n"), sync)?;
+        }
         remove_if_there(&creating)?;
         // sled takes a snapshot that it was still writing for a finished one, and refuses it.
         remove_files(path, |name| name.starts_with("snap.") && name.ends_with(".generating"))?;
         // After a kill, what the kernel still holds is read as if it were on disk: make it so, before sled builds on it.
-        File::open(path.join("db"))?.sync_all()?;
-        sync_directory(path)?;
+        sync.sync_path(&path.join("db"))?;
+        sync.sync_path(path)?;
         return Ok(false);
     }
     if creating.exists() {
-        remove_files(path, |name| name == "db" || name == "conf" || name.starts_with("snap."))?;
+        remove_files(path, |name| [KEY_FILE, "db", "conf"].contains(&name) || name.starts_with("snap."))?;
     } else if path.join("db").exists() {
         return Err(StoreError::Corrupt(format!(
             "{} holds a database that is not Katydid's",
             path.display()
         )));
     }
-    File::create(&creating)?.sync_all()?;
-    sync_directory(path)?;
+    File::create(&creating)?;
+    sync.sync_path(&creating)?;
+    sync.sync_path(path)?;
     Ok(true)
 }
 
-fn check_format(text: &str) -> Result<(), StoreError> {
+fn check_format(text: &str) -> Result<u32, StoreError> {
     match text.trim().parse() {
         Ok(found) if found > FORMAT => Err(StoreError::Newer { found, known: FORMAT }),
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(found),
         Err(_) => Err(StoreError::Corrupt("the file `format` does not say a number".into())),
     }
 }
 
 /// Makes the new database's files durable, and only then says that it is one.
-fn finish_making(path: &Path) -> Result<(), StoreError> {
-    File::open(path.join("conf"))?.sync_all()?;
-    sync_directory(&path.join("blobs"))?;
-    let unnamed = path.join("format.new");
-    fs::write(&unnamed, format!("{FORMAT}\n"))?;
-    File::open(&unnamed)?.sync_all()?;
-    sync_directory(path)?;
-    fs::rename(&unnamed, path.join("format"))?;
-    sync_directory(path)?;
+fn finish_making(path: &Path, sync: &dyn SyncHook) -> Result<(), StoreError> {
+    sync.sync_path(&path.join("conf"))?;
+    sync.sync_path(&path.join("blobs"))?;
+    write_whole(path, FORMAT_FILE, &format!("{FORMAT}\n"), sync)?;
     if let Some(parent) = path.canonicalize()?.parent() {
-        sync_directory(parent)?;
+        sync.sync_path(parent)?;
     }
     remove_if_there(&path.join("creating"))
 }
 
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    Ok(File::open(path)?.sync_all()?)
+/// Makes or replaces a small file in one step, synced.
+pub(super) fn write_whole(
+    path: &Path,
+    name: &str,
+    text: &str,
+    sync: &dyn SyncHook,
+) -> Result<(), StoreError> {
+    let unnamed = path.join(format!("{name}.new"));
+    fs::write(&unnamed, text)?;
+    sync.sync_path(&unnamed)?;
+    sync.sync_path(path)?;
+    fs::rename(&unnamed, path.join(name))?;
+    Ok(sync.sync_path(path)?)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, StoreError> {

@@ -9,7 +9,7 @@
 //!            Append                 DropLog                    checkpoint
 //!  unknown ---------> alive ----------------------> dropped --------------> unknown
 //!                       ^  |   (never on disk: unknown)  |
-//!                       |  +-- Append, Trim              | Append
+//!                       |  +-- Append, Trim, Amend       | Append
 //!                       +--------------------------------+
 //! ```
 
@@ -19,13 +19,29 @@ use bytes::Bytes;
 
 use super::history::{Cut, Span};
 use super::journal::CommitNo;
-use crate::{Entry, LogId, LogStats, Op, Seq, Space, StoreError, number_after};
+use crate::{Entry, Keep, LogId, LogStats, Op, Seq, Space, StoreError, number_after};
 
 /// A record's name.
 pub(super) type RecordKey = (Space, Bytes);
 
 /// Records that were put (`Some`) or deleted (`None`).
 pub(super) type Changes = BTreeMap<RecordKey, Option<Bytes>>;
+
+/// What a trim has to forget so that a log keeps no more than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// Nothing.
+    None,
+    /// Everything below.
+    Below(Seq),
+    /// A part of the history, or all of it: then everything below `tail`.
+    InHistory {
+        /// The log's figures.
+        stats: LogStats,
+        /// What follows the history.
+        tail: Seq,
+    },
+}
 
 /// Everything that a commit changes and a read asks.
 #[derive(Debug, Default)]
@@ -60,7 +76,7 @@ pub(super) struct LogState {
     /// Whether something of it is on disk outside the journal.
     pub(super) is_on_disk: bool,
     pub(super) is_dirty: bool,
-    /// Changes when entries vanish from the history, so that a reader notices.
+    /// Changes when entries vanish from the history or change there, so that a reader notices.
     pub(super) generation: u64,
 }
 
@@ -68,6 +84,27 @@ impl LogState {
     /// The kept entries that are in the history.
     pub(super) fn span(&self, log: LogId) -> Span {
         Span { log, from: self.stats.first, to: self.stored }
+    }
+
+    /// Where a trim to `keep` ends, as far as memory knows.
+    pub(super) fn excess(&self, keep: Keep) -> Excess {
+        let LogStats { entries, bytes, first_time_ms, next, .. } = self.stats;
+        if !keep.is_exceeded(entries, bytes, first_time_ms) {
+            return Excess::None;
+        }
+        let (mut entries, mut bytes) = (self.tail.len() as u64, self.tail_bytes);
+        let mut below = self.tail.front().map_or(next, |first| first.seq);
+        for (index, entry) in self.tail.iter().enumerate() {
+            if !keep.is_exceeded(entries, bytes, entry.time_ms) {
+                break;
+            }
+            (entries, bytes) = (entries - 1, bytes - entry.bytes.len() as u64);
+            below = self.tail.get(index + 1).map_or(next, |entry| entry.seq);
+        }
+        if entries < self.tail.len() as u64 || self.stats.entries == entries {
+            return Excess::Below(below);
+        }
+        Excess::InHistory { stats: self.stats, tail: below }
     }
 
     fn append(&mut self, log: LogId, entry: Entry) -> Result<(), StoreError> {
@@ -114,6 +151,25 @@ impl LogState {
             first.unwrap_or((self.stats.next, self.stats.last_time_ms));
     }
 
+    /// Replaces the content of an entry; `old_bytes` is how long it was, where the entry is in the history, which has the
+    /// new content already.
+    fn amend(&mut self, seq: Seq, bytes: Bytes, old_bytes: u64) {
+        if seq < self.stats.first {
+            return;
+        }
+        let new_bytes = bytes.len() as u64;
+        if seq < self.stored {
+            self.stats.bytes = (self.stats.bytes + new_bytes).saturating_sub(old_bytes);
+            self.generation += 1;
+        } else if let Ok(index) = self.tail.binary_search_by_key(&seq, |entry| entry.seq) {
+            let content = &mut self.tail[index].bytes;
+            let old_bytes = content.len() as u64;
+            self.stats.bytes = self.stats.bytes - old_bytes + new_bytes;
+            self.tail_bytes = self.tail_bytes - old_bytes + new_bytes;
+            *content = bytes;
+        }
+    }
+
     fn drop_entries(&mut self) {
         let generation = self.generation + 1;
         let (is_on_disk, is_dirty) = (self.is_on_disk, self.is_dirty);
@@ -145,7 +201,7 @@ impl State {
         self.logs.values().map(|log| log.stats.bytes + 8 * log.stats.entries + 128).sum()
     }
 
-    /// Applies one operation of commit `commit`; `cut` is for a trim that reaches into the history.
+    /// Applies one operation of commit `commit`; `cut` is what a trim or an amendment takes from the history.
     pub(super) fn apply(&mut self, commit: CommitNo, op: Op, cut: Option<Cut>) -> Result<(), StoreError> {
         let log = match op {
             Op::Append { log, entry } => {
@@ -177,6 +233,15 @@ impl State {
                     self.logs.remove(&log);
                     return Ok(());
                 }
+                log
+            }
+            Op::Amend { log, seq, bytes } => {
+                let Some(state) =
+                    self.logs.get_mut(&log).filter(|state| state.is_alive && commit > state.as_of)
+                else {
+                    return Ok(());
+                };
+                state.amend(seq, bytes, cut.map_or(0, |cut| cut.bytes));
                 log
             }
             Op::Put { space, key, value } => {

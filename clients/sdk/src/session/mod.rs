@@ -98,6 +98,8 @@ pub(crate) struct Session {
     /// The broker has answered the subscription for what is the user's own.
     is_ready: bool,
     has_replies: bool,
+    /// The user is to be told of the connection once the name is known; whether the session was resumed.
+    untold: Option<bool>,
     last_heard: Instant,
     closing: Option<Closing>,
 }
@@ -126,6 +128,7 @@ impl Session {
             is_first_link: true,
             is_ready: false,
             has_replies: false,
+            untold: None,
             last_heard: now,
             closing: None,
         }
@@ -163,6 +166,10 @@ impl Session {
         self.options.keep_alive.max(Duration::from_secs(5))
     }
 
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.options.connect_timeout
+    }
+
     pub(crate) fn user(&self) -> Arc<str> {
         self.user.clone()
     }
@@ -186,6 +193,10 @@ impl Session {
         self.state.events = VecDeque::new();
         self.window = IN_FLIGHT_MAX.into();
         self.packet_bytes_max = PACKET_BYTES_MAX;
+        if self.proof == Proof::Guest && !connack.session_present {
+            // The name went with the session.
+            self.user = "".into();
+        }
         if let Some(properties) = &connack.properties {
             if let Some(seconds) = properties.server_keep_alive.filter(|seconds| *seconds > 0) {
                 keep_alive = Duration::from_secs(seconds.into());
@@ -211,10 +222,24 @@ impl Session {
         self.is_resumed = is_resumed;
         self.plan_subscriptions(now);
         self.is_first_link = false;
-        let resumed = is_resumed || resumed_at_first;
-        self.outlet.tell(Event::Connected { user: self.user.clone(), resumed });
+        self.untold = Some(is_resumed || resumed_at_first);
+        if !self.user.is_empty() {
+            self.tell_connected();
+        }
         self.last_heard = now;
         keep_alive
+    }
+
+    fn tell_connected(&mut self) {
+        if let Some(resumed) = self.untold.take() {
+            self.outlet.tell(Event::Connected { user: self.user.clone(), resumed });
+        }
+    }
+
+    /// Everything that the connection needs stands.
+    fn set_ready(&mut self) {
+        self.is_ready = true;
+        self.tell_connected();
     }
 
     /// The connection is lost, or an attempt to connect failed.
@@ -224,6 +249,7 @@ impl Session {
         }
         self.is_linked = false;
         self.is_ready = false;
+        self.untold = None;
         self.acks.clear();
         self.on_their_way.clear();
         self.outbox.lost(lost.is_our_fault);
@@ -254,7 +280,11 @@ impl Session {
                 self.watches.retain(|known| *known != filter);
                 self.ops.push_back(Op::unsubscribe(vec![filter], Some((done, permit))));
             }
-            Command::Token(token) => self.proof = Proof::Token(token),
+            Command::Token(token) => {
+                // The password is kept nowhere from here on.
+                self.options.proof = Proof::Guest;
+                self.proof = Proof::Token(token);
+            }
             Command::Close(limit, done) => {
                 self.closing = Some(Closing { deadline: now + limit, done: Some(done) });
             }

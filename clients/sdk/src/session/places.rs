@@ -2,18 +2,22 @@
 //!
 //! Invariant: a floor only rises, unless somebody asks for the past again: what is at or below it was delivered.
 
-use crate::{Interest, Join, Place, Replay, contract};
+use crate::{Interest, Join, Message, Place, Replay, contract};
 use rumqttc::v5::mqttbytes::{
     QoS,
     v5::{Filter, SubscribeProperties},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
 /// How many places' floors are remembered besides those of joined places.
 const FLOORS_MAX: usize = 1024;
+
+/// How many messages of a place are remembered by their ids: more than a few senders have on their way at once.
+const RECENT_MAX: usize = 64;
 
 /// Added to how long ago something was, for the time that packets take.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -43,14 +47,24 @@ pub(super) struct Joined {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) joined: BTreeMap<Place, Joined>,
-    floors: HashMap<Place, (u64, u64)>,
+    heard: HashMap<Place, Heard>,
     clock: u64,
+}
+
+/// What was heard in a place.
+#[derive(Debug, Default)]
+struct Heard {
+    floor: u64,
+    stamp: u64,
+    /// Hashes of sender and id of the last messages. A broker that crashes may have told a message before it was on disk; said
+    /// again by its sender, it has another number, and is the same message.
+    recent: VecDeque<u64>,
 }
 
 impl Places {
     /// The highest number that was delivered.
     pub(super) fn floor(&self, place: &Place) -> u64 {
-        self.floors.get(place).map_or(0, |(floor, _)| *floor)
+        self.heard.get(place).map_or(0, |heard| heard.floor)
     }
 
     pub(super) fn course(&self, place: &Place) -> Course {
@@ -59,17 +73,38 @@ impl Places {
 
     pub(super) fn set_floor(&mut self, place: &Place, floor: u64) {
         self.clock += 1;
-        if let Some(entry) = self.floors.get_mut(place) {
-            *entry = (floor, self.clock);
+        if let Some(heard) = self.heard.get_mut(place) {
+            if floor < heard.floor {
+                // The past is wanted again.
+                heard.recent.clear();
+            }
+            (heard.floor, heard.stamp) = (floor, self.clock);
             return;
         }
-        if self.floors.len() >= FLOORS_MAX + self.joined.len() {
-            let free = self.floors.iter().filter(|(place, _)| !self.joined.contains_key(place));
-            if let Some(oldest) = free.min_by_key(|(_, (_, stamp))| *stamp).map(|(place, _)| place.clone()) {
-                self.floors.remove(&oldest);
+        if self.heard.len() >= FLOORS_MAX + self.joined.len() {
+            let free = self.heard.iter().filter(|(place, _)| !self.joined.contains_key(place));
+            if let Some(oldest) = free.min_by_key(|(_, heard)| heard.stamp).map(|(place, _)| place.clone()) {
+                self.heard.remove(&oldest);
             }
         }
-        self.floors.insert(place.clone(), (floor, self.clock));
+        let heard = Heard { floor, stamp: self.clock, recent: VecDeque::new() };
+        self.heard.insert(place.clone(), heard);
+    }
+
+    /// Whether a message was heard lately, under whatever number.
+    pub(super) fn has_heard(&self, message: &Message) -> bool {
+        let Some(heard) = self.heard.get(&message.place) else { return false };
+        name(message).is_some_and(|name| heard.recent.contains(&name))
+    }
+
+    /// A message was handed on; its place has a floor.
+    pub(super) fn remember(&mut self, place: &Place, name: Option<u64>) {
+        if let (Some(heard), Some(name)) = (self.heard.get_mut(place), name) {
+            if heard.recent.len() >= RECENT_MAX {
+                heard.recent.pop_front();
+            }
+            heard.recent.push_back(name);
+        }
     }
 
     /// The broker let the client in: from here on its numbers count from where the replay starts.
@@ -97,6 +132,14 @@ impl Places {
             (floor, _) => Replay::Since(floor),
         }
     }
+}
+
+/// What tells a message from others whatever its number is: who said it and under which id.
+pub(super) fn name(message: &Message) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    message.id.as_ref()?.hash(&mut hasher);
+    message.from.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// The filters by which a place is heard.

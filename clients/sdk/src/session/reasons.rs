@@ -1,13 +1,14 @@
-//! What the broker's reason codes mean as refusals. The code of `topics.md` in a user property goes before them.
+//! What the broker's reason codes mean as refusals. The code of `topics.md` that the broker gives as the reason string, or
+//! in a user property, goes before them.
 
 use crate::{
     Refusal,
     contract::{CODE, property},
 };
+use katydid_chat::code::Code;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectReturnCode, Disconnect, DisconnectReasonCode, PubAck, PubAckReason, SubscribeReasonCode,
 };
-use std::borrow::Cow;
 
 /// A refusal from what the broker sent along, or else from the reason code alone.
 fn refusal(
@@ -16,8 +17,16 @@ fn refusal(
     reason: Option<&String>,
     properties: &[(String, String)],
 ) -> Refusal {
-    let code = property(properties, CODE).map_or(Cow::Borrowed(fallback), |code| Cow::Owned(code.into()));
-    Refusal::new(code, reason.cloned().unwrap_or(what))
+    if let Some(code) = property(properties, CODE) {
+        return Refusal::new(code.to_owned(), reason.cloned().unwrap_or(what));
+    }
+    match reason {
+        None => Refusal::new(fallback, what),
+        Some(reason) => match Code::parse(reason) {
+            Some(code) => Refusal::new(code.as_str(), code.reason()),
+            None => Refusal::new(fallback, reason.clone()),
+        },
+    }
 }
 
 /// CONNACK with a code that is not success.

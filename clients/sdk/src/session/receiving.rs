@@ -1,7 +1,14 @@
 //! What a session receives: acknowledgements go to who waits for them, what is said goes out once and in order.
 
-use super::{Lost, Session, incoming, incoming::Incoming, outbox::Item, places::Course, reasons};
+use super::{
+    Lost, Session, incoming,
+    incoming::Incoming,
+    outbox::Item,
+    places::{self, Course},
+    reasons,
+};
 use crate::{Ack, Event, Gap, Place, Refusal, contract, outlet::Pushed};
+use katydid_chat::name::check_user;
 use rumqttc::v5::mqttbytes::v5::{Disconnect, Packet, PubAck, Publish};
 use std::{str::FromStr, time::Instant};
 
@@ -45,6 +52,8 @@ impl Session {
                 let _ = done.send(Ok(numbers(ack)));
             }
             (Some(Item::Call(number)), Some(refusal)) => self.calls.refuse(number, refusal),
+            // The question for a guest's name was refused: it has none.
+            (None, Some(_)) if self.user.is_empty() => self.set_ready(),
             (Some(Item::Call(_)) | None, _) => {}
         }
     }
@@ -55,6 +64,7 @@ impl Session {
             Incoming::Numbered(place, seq, event) => self.on_numbered(publish, place, seq, event),
             Incoming::Signal(event) => self.outlet.push_signal(event, packet_id),
             Incoming::Answer => {
+                self.learn_name(publish);
                 let properties = publish.properties.as_ref();
                 let correlation = properties.and_then(|properties| properties.correlation_data.as_deref());
                 self.calls.answered(correlation, &publish.payload);
@@ -64,6 +74,18 @@ impl Session {
         };
         if packet_id != 0 && pushed != Pushed::Waits {
             self.acks.push_back(packet_id);
+        }
+    }
+
+    /// The topic of an answer says whose it is: so a guest learns its name.
+    fn learn_name(&mut self, publish: &Publish) {
+        if !self.user.is_empty() {
+            return;
+        }
+        let name = std::str::from_utf8(&publish.topic).ok().and_then(|topic| topic.split('/').nth(1));
+        if let Some(name) = name.filter(|name| check_user(name).is_ok()) {
+            self.user = name.into();
+            self.set_ready();
         }
     }
 
@@ -81,12 +103,24 @@ impl Session {
             }
             // On a session of its own nothing live comes twice: the broker numbers anew, its history is gone.
             self.outlet.tell(Event::Gap(Gap { place: Some(place.clone()), messages: None, signals: 0 }));
+            self.places.set_floor(&place, 0);
+        }
+        let mut name = None;
+        if let Event::Message(message) = &event {
+            if self.places.has_heard(message) {
+                self.places.set_floor(&place, seq);
+                return Pushed::Out;
+            }
+            name = places::name(message);
         }
         let closed = self.heed(&event);
         let pushed = self.outlet.push(event, publish.pkid);
         match pushed {
             Pushed::Dropped => self.fell_behind(place),
-            _ => self.places.set_floor(&place, seq),
+            _ => {
+                self.places.set_floor(&place, seq);
+                self.places.remember(&place, name);
+            }
         }
         if let Some(refused) = closed {
             self.outlet.tell(refused);

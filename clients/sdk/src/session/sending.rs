@@ -29,6 +29,8 @@ impl Session {
                 continue;
             }
             match self.outbox.next() {
+                // A guest's name comes with the first answer.
+                Some(Item::Message(..)) if self.user.is_empty() && !self.is_ready => break,
                 Some(Item::Message(publication, _)) => {
                     let publish = self.publish(publication, QoS::AtLeastOnce);
                     self.send_message(publish, out);

@@ -31,8 +31,8 @@ pub(super) struct Op {
 
 #[derive(Debug)]
 enum Kind {
-    /// Answers, and what happens to the user; what was said so long ago comes again.
-    Personal(Option<Duration>),
+    /// Answers, and what happens to the user, from there on.
+    Personal(Replay),
     /// Enter a place.
     Join(Place, Join),
     /// Go on hearing a place where it stopped.
@@ -40,6 +40,8 @@ enum Kind {
     Watch(String),
     Unsubscribe(Vec<String>),
     Signal(Publish),
+    /// A guest asks who it is.
+    AskName,
 }
 
 /// A subscription that waits for the broker's answer.
@@ -84,11 +86,14 @@ impl Session {
     pub(super) fn plan_subscriptions(&mut self, now: Instant) {
         let mut plan: Vec<Op> = Vec::new();
         if self.is_resumed && self.has_replies {
-            self.is_ready = true;
+            self.set_ready();
         } else {
-            let ago = (!self.is_first_link && !self.is_resumed)
-                .then(|| now.duration_since(self.last_heard) + OVERLAP);
-            plan.push(Kind::Personal(ago).into());
+            let replay = if self.is_first_link {
+                self.options.personal_replay
+            } else {
+                Replay::SinceAgo(now.duration_since(self.last_heard) + OVERLAP)
+            };
+            plan.push(Kind::Personal(replay).into());
         }
         if self.is_resumed {
             // The broker goes on where it was, but not with what was dropped here.
@@ -125,7 +130,7 @@ impl Session {
         let waiting: Vec<Op> = sent.chain(self.ops.drain(..)).collect();
         for op in waiting {
             match op.kind {
-                Kind::Personal(_) | Kind::Return(_) | Kind::Signal(_) => {}
+                Kind::Personal(_) | Kind::Return(_) | Kind::Signal(_) | Kind::AskName => {}
                 Kind::Watch(_) if op.caller.is_none() => {}
                 _ => self.ops.push_back(op),
             }
@@ -168,9 +173,8 @@ impl Session {
                 }
                 return;
             }
-            Kind::Personal(ago) => {
-                let replay = ago.map_or(Replay::Default, Replay::SinceAgo);
-                Subscribe::new_many(self.personal_filters(), places::properties(replay, None)).into()
+            Kind::Personal(replay) => {
+                Subscribe::new_many(self.personal_filters(), places::properties(*replay, None)).into()
             }
             Kind::Join(place, join) => {
                 let password = join.password.as_ref().map(|password| password.expose());
@@ -185,6 +189,12 @@ impl Session {
                 Subscribe::new_many(filters, places::properties(replay, password)).into()
             }
             Kind::Watch(filter) => Subscribe::new(Filter::new(filter.clone(), QoS::AtLeastOnce), None).into(),
+            Kind::AskName => {
+                let question = Publish::new("$chat/whoami", QoS::AtLeastOnce, &b"{}"[..], None);
+                // Its acknowledgement says nothing; the answer's topic does.
+                let _ = self.number(Request::Publish(question), out);
+                return;
+            }
             Kind::Unsubscribe(filters) => {
                 Request::Unsubscribe(Unsubscribe { pkid: 0, filters: filters.clone(), properties: None })
             }
@@ -222,7 +232,11 @@ impl Session {
         match (&op.kind, &outcome) {
             (Kind::Personal(_), _) => {
                 self.has_replies = outcome.is_ok();
-                self.is_ready = true;
+                if self.has_replies && self.user.is_empty() {
+                    self.ops.push_front(Kind::AskName.into());
+                } else {
+                    self.set_ready();
+                }
             }
             (Kind::Join(place, join), Ok(())) => self.entered(place.clone(), join.clone(), now),
             (Kind::Return(place), Ok(())) => {

@@ -9,71 +9,35 @@
 //! `POWER_CUT_SEEDS=50 cargo test -p katydid-store --test power_cut` does it for so many loads.
 #![cfg(feature = "sled")]
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
+mod erasure;
+mod rekey;
+mod shim;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use katydid_store::{Entry, Limit, MemoryStore, Op, Options, Seq, SledStore, Space, Store, SyncHook};
+use katydid_store::{
+    Entry, Limit, MemoryStore, Op, Options, Seq, SledStore, Space, StorageKey, Store, SyncHook,
+};
+use shim::{Chance, Recorder, Synced, Unsynced, WAYS, folder, other_files, rebuild, seeds, torn};
 
-const SECTOR: usize = 512;
-
-/// What the disk certainly has after a sync, and how many commits were acknowledged when that sync began.
-struct Synced {
-    acknowledged: usize,
-    database: Vec<u8>,
-}
-
-#[derive(Default)]
-struct Recorder {
-    acknowledged: AtomicUsize,
-    syncs: Mutex<Vec<Synced>>,
-}
-
-impl std::fmt::Debug for Recorder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Recorder")
+fn options(sync: Arc<dyn SyncHook>, key: Option<&StorageKey>) -> Options {
+    let key = key.cloned();
+    Options {
+        key,
+        segment_bytes: 64 << 10,
+        journal_bytes: 8_000,
+        journal_blocks: 60,
+        sync,
+        ..Options::default()
     }
 }
 
-impl SyncHook for Recorder {
-    fn sync(&self, file: &File) -> io::Result<()> {
-        // sled shortens the file from a thread of its own: read as much as there is.
-        let mut database = vec![0; file.metadata()?.len() as usize];
-        let mut end = 0;
-        while let length @ 1.. = file.read_at(&mut database[end..], end as u64)? {
-            end += length;
-        }
-        database.truncate(end);
-        let acknowledged = self.acknowledged.load(Ordering::SeqCst);
-        self.syncs.lock().expect("no panic while held").push(Synced { acknowledged, database });
-        Ok(())
-    }
-}
-
-/// A generator that gives the same load and the same tears each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn options(sync: Arc<dyn SyncHook>) -> Options {
-    Options { segment_bytes: 64 << 10, journal_bytes: 8_000, journal_blocks: 60, sync, ..Options::default() }
-}
-
-/// A folder in memory where there is one: these tests make thousands of databases, and sync none for real.
-fn folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
+fn key() -> StorageKey {
+    StorageKey::parse(&"5e".repeat(32)).expect("a key")
 }
 
 /// Commits that meet everything: appends in small and large groups, trims, drops, records of all sizes.
@@ -90,8 +54,12 @@ fn commit_ops(commit: u64, chance: &mut Chance, next: &mut [Seq; 6]) -> Vec<Op> 
     for _ in 0..count {
         let log = chance.below(6);
         let seq = &mut next[log as usize];
-        ops.push(match chance.below(30) {
+        ops.push(match chance.below(34) {
             0 => Op::DropLog { log },
+            30..=33 => {
+                let length = if chance.below(10) == 0 { 6_000 } else { chance.below(150) };
+                Op::Amend { log, seq: seq.saturating_sub(chance.below(40)), bytes: content(length) }
+            }
             1..=4 => Op::Trim { log, below: seq.saturating_sub(chance.below(10)) },
             5..=8 => {
                 let length = if chance.below(6) == 0 { 2_000 } else { chance.below(90) };
@@ -122,60 +90,6 @@ fn contents(store: &dyn Store) -> String {
     format!("{logs:?} {entries:?} {records:?}")
 }
 
-/// How a power cut leaves the sectors that were written and not synced.
-const WAYS: [&str; 8] =
-    ["none", "all", "first half", "second half", "random", "random pages", "all but one", "only one"];
-
-/// The database file after a power cut, from what was certainly on disk and what was being written.
-fn torn(before: &[u8], after: &[u8], way: &str, chance: &mut Chance) -> Vec<u8> {
-    let sector = |file: &[u8], index: usize| -> [u8; SECTOR] {
-        let mut content = [0; SECTOR];
-        let from = file.len().min(index * SECTOR);
-        let part = &file[from..file.len().min(from + SECTOR)];
-        content[..part.len()].copy_from_slice(part);
-        content
-    };
-    let sectors = before.len().max(after.len()).div_ceil(SECTOR);
-    let changed: Vec<usize> =
-        (0..sectors).filter(|index| sector(before, *index) != sector(after, *index)).collect();
-    let one = chance.below(changed.len().max(1) as u64) as usize;
-    let mut pages = std::collections::HashMap::new();
-    let mut result = before.to_vec();
-    let is_grown = way == "all" || (way != "none" && chance.below(3) > 0);
-    if is_grown {
-        result.resize(after.len().max(before.len()), 0);
-    }
-    for (order, index) in changed.iter().enumerate() {
-        let is_kept = match way {
-            "none" => false,
-            "all" => true,
-            "first half" => order < changed.len() / 2,
-            "second half" => order >= changed.len() / 2,
-            "random" => chance.below(2) == 0,
-            "random pages" => *pages.entry(index / 8).or_insert_with(|| chance.below(2) == 0),
-            "all but one" => order != one,
-            _ => order == one,
-        };
-        if is_kept {
-            let from = index * SECTOR;
-            let to = result.len().min(from + SECTOR);
-            if from < to {
-                result[from..to].copy_from_slice(&sector(after, *index)[..to - from]);
-            }
-        }
-    }
-    result
-}
-
-/// The other files of a database that was closed or killed: they do not change while it is open.
-fn other_files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let files = fs::read_dir(path).expect("a folder").map(|item| item.expect("an item").path());
-    let files = files.filter(|file| file.is_file() && !file.ends_with("db") && !file.ends_with("lock"));
-    files
-        .map(|file| (PathBuf::from(file.file_name().expect("a name")), fs::read(&file).expect("a file")))
-        .collect()
-}
-
 /// Records that change at random: each page keeps a segment of the file from being used again.
 fn churn(seed: u64, commits: usize) -> Vec<Vec<Op>> {
     let mut chance = Chance(seed);
@@ -188,7 +102,7 @@ fn churn(seed: u64, commits: usize) -> Vec<Vec<Op>> {
 
 /// Brings a database to where its file is being swept.
 fn swept(path: &Path, seed: u64, commits: usize) -> Vec<Vec<Op>> {
-    let store = SledStore::open(path, options(Arc::new(Unsynced))).expect("opens");
+    let store = SledStore::open(path, options(Arc::new(Unsynced), None)).expect("opens");
     let written = churn(seed, commits);
     for ops in &written {
         store.commit(ops.clone()).expect("commits");
@@ -199,20 +113,14 @@ fn swept(path: &Path, seed: u64, commits: usize) -> Vec<Vec<Op>> {
     written
 }
 
-/// For what is not to be cut.
-#[derive(Debug)]
-struct Unsynced;
-
-impl SyncHook for Unsynced {
-    fn sync(&self, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Runs `commits` on the database at `path` and gives the copies at each sync, the first made while opening.
-fn record(path: &Path, commits: &[Vec<Op>]) -> (Vec<Synced>, Vec<(PathBuf, Vec<u8>)>) {
+fn record(
+    path: &Path,
+    commits: &[Vec<Op>],
+    key: Option<&StorageKey>,
+) -> (Vec<Synced>, Vec<(PathBuf, Vec<u8>)>) {
     let recorder = Arc::new(Recorder::default());
-    let store = SledStore::open(path, options(recorder.clone())).expect("opens");
+    let store = SledStore::open(path, options(recorder.clone(), key)).expect("opens");
     let others = other_files(path);
     for (done, ops) in commits.iter().enumerate() {
         store.commit(ops.clone()).expect("commits");
@@ -224,14 +132,6 @@ fn record(path: &Path, commits: &[Vec<Op>]) -> (Vec<Synced>, Vec<(PathBuf, Vec<u
     (syncs, others)
 }
 
-fn rebuild(path: &Path, database: &[u8], others: &[(PathBuf, Vec<u8>)]) {
-    fs::create_dir_all(path.join("blobs")).expect("a folder");
-    fs::write(path.join("db"), database).expect("a file");
-    for (name, content) in others {
-        fs::write(path.join(name), content).expect("a file");
-    }
-}
-
 /// Cuts the power at each sync of the load, and opens each time. `base` is what the database held before the load.
 fn cut_everywhere(
     path: &Path,
@@ -240,8 +140,9 @@ fn cut_everywhere(
     seed: u64,
     ways: &[&str],
     is_again: bool,
+    key: Option<&StorageKey>,
 ) -> usize {
-    let (syncs, others) = record(path, commits);
+    let (syncs, others) = record(path, commits, key);
     assert!(syncs.len() > commits.len(), "each commit syncs");
     let (model, next_model) = (MemoryStore::new(), MemoryStore::new());
     for ops in base {
@@ -266,7 +167,7 @@ fn cut_everywhere(
             let crashed = folder();
             rebuild(crashed.path(), &torn(&before.database, &after.database, way, &mut chance), &others);
             let at = format!("seed {seed}, sync {index} of {}, way `{way}`", syncs.len());
-            let store = SledStore::open(crashed.path(), options(Arc::new(katydid_store::FileSync)));
+            let store = SledStore::open(crashed.path(), options(Arc::new(katydid_store::FileSync), key));
             let store = store.unwrap_or_else(|error| panic!("{at}: {error}"));
             let found = contents(&store);
             let is_next_there = found == with_next;
@@ -281,8 +182,15 @@ fn cut_everywhere(
                 let base: Vec<Vec<Op>> = base.iter().chain(&commits[..survived]).cloned().collect();
                 let further = &commits[survived..commits.len().min(survived + 12)];
                 if !further.is_empty() {
-                    cuts +=
-                        cut_everywhere(crashed.path(), &base, further, seed + 1, &["random", "none"], false);
+                    cuts += cut_everywhere(
+                        crashed.path(),
+                        &base,
+                        further,
+                        seed + 1,
+                        &["random", "none"],
+                        false,
+                        key,
+                    );
                 }
             }
         }
@@ -290,17 +198,12 @@ fn cut_everywhere(
     cuts
 }
 
-fn seeds(first: u64) -> std::ops::Range<u64> {
-    let count = std::env::var("POWER_CUT_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
-    first..first + count
-}
-
 #[test]
 fn a_power_cut_at_any_sync_loses_nothing_that_was_acknowledged() {
     for seed in seeds(0x5EED) {
         let new = folder();
         let commits = load(seed, 120);
-        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &WAYS, true);
+        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &WAYS, true, None);
         assert!(cuts > 1_000, "{cuts} cuts");
     }
 }
@@ -311,9 +214,20 @@ fn a_power_cut_after_a_restart_loses_nothing_that_was_acknowledged() {
         let old = folder();
         let mut base = load(seed, 160);
         let commits = base.split_off(100);
-        record(old.path(), &base);
-        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &WAYS, false);
+        record(old.path(), &base, None);
+        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &WAYS, false, None);
         assert!(cuts > 400, "{cuts} cuts");
+    }
+}
+
+#[test]
+fn a_power_cut_loses_nothing_of_an_encrypted_database() {
+    for seed in seeds(0x5EA1) {
+        let new = folder();
+        let commits = load(seed, 50);
+        let ways = ["first half", "random", "random pages", "all but one"];
+        let cuts = cut_everywhere(new.path(), &[], &commits, seed, &ways, false, Some(&key()));
+        assert!(cuts > 200, "{cuts} cuts");
     }
 }
 
@@ -326,7 +240,7 @@ fn a_power_cut_while_the_file_is_swept_loses_nothing_that_was_acknowledged() {
             load(seed, 24).into_iter().zip(churn(seed + 1, 24)).map(|(a, b)| [a, b].concat()).collect();
         commits.iter_mut().step_by(12).for_each(|ops| ops.push(huge(seed)));
         let ways = ["first half", "second half", "random", "random pages"];
-        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &ways, false);
+        let cuts = cut_everywhere(old.path(), &base, &commits, seed, &ways, false, None);
         assert!(cuts > 150, "{cuts} cuts");
     }
 }

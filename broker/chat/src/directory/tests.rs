@@ -1,0 +1,8 @@
+mod boards;
+mod contract;
+mod input;
+mod people;
+mod places;
+mod random;
+mod scale;
+mod world;
