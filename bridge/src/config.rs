@@ -172,7 +172,7 @@ impl Default for MchatWritten {
 }
 
 /// The JSON protocol.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct JsonWritten {
     /// Its listener.
@@ -203,7 +203,7 @@ impl Default for JsonWritten {
 }
 
 /// The REST interface.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RestWritten {
     /// Its listener.
@@ -237,7 +237,7 @@ impl Default for RestWritten {
 }
 
 /// A provider of OpenID Connect. Its addresses are in its documentation, and at its `/.well-known/openid-configuration`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OpenIdWritten {
     /// Who the provider is.
