@@ -3,7 +3,9 @@
 //! Invariant: a [`Config`] holds addresses that parse, files that were read and limits that are not zero; an unknown key is
 //! an error that names it.
 
-use crate::{chat::Secret, driver::door::Door, driver::log, driver::voice::Users, helo, mchat, text};
+use crate::{
+    chat::Secret, driver::door::Door, driver::log, driver::voice::Users, helo, json, mchat, rest, text,
+};
 use katydid_sdk::{Address, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
@@ -44,6 +46,10 @@ pub struct Written {
     pub mchat: MchatWritten,
     /// The `HELO` protocol.
     pub helo: HeloWritten,
+    /// The JSON protocol.
+    pub json: JsonWritten,
+    /// The REST interface.
+    pub rest: RestWritten,
 }
 
 /// Where the broker is.
@@ -202,6 +208,93 @@ impl Default for HeloWritten {
     }
 }
 
+/// The JSON protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct JsonWritten {
+    /// Its listener.
+    pub listener: DoorWritten,
+    /// What stands behind the `@` of users: the name of this server.
+    pub host: String,
+    /// A client that says nothing for so long is asked whether it is there.
+    pub ping: String,
+    /// How long it may take to say so; then it is offline.
+    pub pong: String,
+    /// Private messages are deleted from the server once they were delivered.
+    pub delete_on_delivery: bool,
+    /// How long private messages wait for a user who is away.
+    pub wait: String,
+}
+
+impl Default for JsonWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            host: "localhost".into(),
+            ping: "60s".into(),
+            pong: "20s".into(),
+            delete_on_delivery: true,
+            wait: "30d".into(),
+        }
+    }
+}
+
+/// The REST interface.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RestWritten {
+    /// Its listener.
+    pub listener: DoorWritten,
+    /// How long a poll waits at most.
+    pub poll: String,
+    /// Who asks for nothing for so long is signed out; what is new waits.
+    pub idle: String,
+    /// How long what is new waits for a user who is away.
+    pub wait: String,
+    /// How long a token holds; `0s` is for ever.
+    pub token_expiry: String,
+    /// Origins whose pages may ask, such as `https://chat.example.org`; `*` is any.
+    pub origins: Vec<String>,
+    /// Signing in with a provider.
+    pub openid: Option<OpenIdWritten>,
+}
+
+impl Default for RestWritten {
+    fn default() -> Self {
+        Self {
+            listener: DoorWritten::default(),
+            poll: "60s".into(),
+            idle: "5m".into(),
+            wait: "30d".into(),
+            token_expiry: "90d".into(),
+            origins: Vec::new(),
+            openid: None,
+        }
+    }
+}
+
+/// A provider of OpenID Connect. Its addresses are in its documentation, and at its `/.well-known/openid-configuration`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OpenIdWritten {
+    /// Who the provider is.
+    pub issuer: String,
+    /// `authorization_endpoint`: where the browser is sent.
+    pub authorization: String,
+    /// `token_endpoint`: where a code becomes a token.
+    pub token: String,
+    /// `jwks_uri`: the provider's keys.
+    pub keys: String,
+    /// What the provider calls this server.
+    pub client_id: String,
+    /// A file with what shows that; a public client has none.
+    pub client_secret_file: Option<PathBuf>,
+    /// `https://.../login/callback` of this interface, as browsers reach it.
+    pub redirect: String,
+    /// A file for which account belongs to whom. It holds the passwords of these accounts and is made where it is not.
+    pub identities: PathBuf,
+}
+
 /// The configuration, proved.
 pub struct Config {
     /// How users are signed in.
@@ -212,6 +305,10 @@ pub struct Config {
     pub mchat: Option<MchatConfig>,
     /// The `HELO` protocol, where it is on.
     pub helo: Option<HeloConfig>,
+    /// The JSON protocol, where it is on.
+    pub json: Option<JsonConfig>,
+    /// The REST interface, where it is on.
+    pub rest: Option<RestConfig>,
 }
 
 /// The `#` protocol.
@@ -246,6 +343,28 @@ pub struct HeloConfig {
     pub settings: helo::Settings,
 }
 
+/// The JSON protocol.
+pub struct JsonConfig {
+    /// Its listener.
+    pub door: Door,
+    /// How long a connection may be silent.
+    pub idle: Option<Duration>,
+    /// What the operator decided.
+    pub settings: json::Settings,
+    /// How long private messages wait for a user who is away.
+    pub wait: Duration,
+}
+
+/// The REST interface.
+pub struct RestConfig {
+    /// Its listener.
+    pub door: Door,
+    /// What the operator decided.
+    pub settings: rest::Settings,
+    /// How long what is new waits for a user who is away.
+    pub wait: Duration,
+}
+
 impl Written {
     /// Reads a file.
     ///
@@ -261,15 +380,23 @@ impl Written {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn prove(self) -> Result<Config, Problem> {
-        let Self { broker, text, mchat, helo } = self;
+        let Self { broker, text, mchat, helo, json, rest } = self;
         let address: Address = broker.address.parse().map_err(|error| problem("broker.address", error))?;
         let tls = broker.tls.then(|| Tls { roots_file: broker.tls_roots, ..Tls::default() });
-        let users =
-            Users { broker: address, tls, tells_address: broker.proxy_protocol, hears_presence: false };
+        let users = Users {
+            broker: address,
+            tls,
+            tells_address: broker.proxy_protocol,
+            hears_presence: false,
+            kept: None,
+            exchanges_password: true,
+        };
         let text = if text.listener.on { Some(prove_text(text)?) } else { None };
         let mchat = if mchat.listener.on { Some(prove_mchat(mchat)?) } else { None };
         let helo = if helo.listener.on { Some(prove_helo(helo)?) } else { None };
-        Ok(Config { users, text, mchat, helo })
+        let json = if json.listener.on { Some(prove_json(json)?) } else { None };
+        let rest = if rest.listener.on { Some(prove_rest(rest)?) } else { None };
+        Ok(Config { users, text, mchat, helo, json, rest })
     }
 }
 
@@ -341,6 +468,72 @@ fn prove_helo(written: HeloWritten) -> Result<HeloConfig, Problem> {
         file_ms: u64::try_from(file_ms).map_err(|_| problem("helo.file-time", "is too long"))?,
     };
     Ok(HeloConfig { doors, idle, settings })
+}
+
+fn prove_json(written: JsonWritten) -> Result<JsonConfig, Problem> {
+    if written.host.is_empty()
+        || !written.host.chars().all(crate::names::is_plain)
+        || written.host.contains('@')
+    {
+        return Err(problem("json.host", format!("{:?} is no name of a server", written.host)));
+    }
+    let ms = |key, text: &str| -> Result<u64, Problem> {
+        let ms = u64::try_from(duration(key, text)?.as_millis()).unwrap_or(u64::MAX / 4);
+        if ms == 0 { Err(problem(key, "must be more than 0s")) } else { Ok(ms.min(u64::MAX / 4)) }
+    };
+    let settings = json::Settings {
+        host: written.host,
+        ping_ms: ms("json.ping", &written.ping)?,
+        pong_ms: ms("json.pong", &written.pong)?,
+        delete_on_delivery: written.delete_on_delivery,
+    };
+    let (door, idle) = door("json.listener", &written.listener, 5222)?;
+    Ok(JsonConfig { door, idle, settings, wait: duration("json.wait", &written.wait)? })
+}
+
+fn prove_rest(written: RestWritten) -> Result<RestConfig, Problem> {
+    let poll = duration("rest.poll", &written.poll)?;
+    if poll.is_zero() || poll > Duration::from_secs(600) {
+        return Err(problem("rest.poll", "must be more than 0s, and 10m at most"));
+    }
+    let settings = rest::Settings {
+        poll,
+        idle: duration("rest.idle", &written.idle)?,
+        token_secs: duration("rest.token-expiry", &written.token_expiry)?.as_secs(),
+        origins: written.origins,
+        openid: written.openid.map(prove_openid).transpose()?,
+    };
+    let (door, _) = door("rest.listener", &written.listener, 8080)?;
+    Ok(RestConfig { door, settings, wait: duration("rest.wait", &written.wait)? })
+}
+
+fn prove_openid(written: OpenIdWritten) -> Result<rest::openid::Settings, Problem> {
+    for (key, address) in [
+        ("rest.openid.authorization", &written.authorization),
+        ("rest.openid.token", &written.token),
+        ("rest.openid.keys", &written.keys),
+        ("rest.openid.redirect", &written.redirect),
+    ] {
+        // What travels here lets in: in clear only on this machine.
+        let is_near = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|near| {
+            address.strip_prefix(near).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        });
+        if !(address.starts_with("https://") || is_near) {
+            return Err(problem(key, format!("{address:?} is no https:// address")));
+        }
+    }
+    let secret = |path: PathBuf| fs::read_to_string(&path).map_err(|error| about(&path, error));
+    let client_secret = written.client_secret_file.map(secret).transpose()?;
+    Ok(rest::openid::Settings {
+        issuer: written.issuer,
+        authorization: written.authorization,
+        token: written.token,
+        keys: written.keys,
+        client_id: written.client_id,
+        client_secret: client_secret.map(|text| Secret::new(text.trim_end())),
+        redirect: written.redirect,
+        identities: written.identities,
+    })
 }
 
 fn door(key: &str, written: &DoorWritten, port: u16) -> Result<(Door, Option<Duration>), Problem> {
@@ -473,6 +666,13 @@ mod tests {
             ("[helo]\nfile-time = \"long\"", "helo.file-time"),
             ("[mchat]\nmesh.on = true", "mchat.announce"),
             ("[mchat]\nmesh.on = true\nannounce = \"x:port\"", "mchat.announce"),
+            ("[json]\nhost = \"a@b\"", "json.host"),
+            ("[json]\nping = \"0s\"", "json.ping"),
+            ("[rest]\npoll = \"1h\"", "rest.poll"),
+            (
+                "[rest.openid]\nissuer = \"x\"\nauthorization = \"http://localhost.evil/\"\ntoken = \"\"\nkeys = \"\"\nclient-id = \"\"\nredirect = \"\"\nidentities = \"\"",
+                "rest.openid.authorization",
+            ),
             ("[mchat]\npeers = [\"x:1\"]", "mchat.peers"),
         ] {
             let problem = proved(text).err().expect(text);

@@ -12,18 +12,23 @@ pub mod config;
 pub mod driver;
 pub mod flow;
 pub mod helo;
+pub mod json;
 pub mod machine;
 pub mod mchat;
 pub mod names;
 pub mod notice;
 pub mod requests;
+pub mod rest;
 pub mod text;
 
 #[cfg(test)]
 mod transcript;
 
 use config::Config;
-use driver::{Served, voice::Users};
+use driver::{
+    Served,
+    voice::{Kept, Users},
+};
 use machine::Each;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -40,8 +45,11 @@ const GOODBYE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A listener could not be opened.
-pub async fn run(config: Config, ended: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn run(mut config: Config, ended: impl Future<Output = ()>) -> io::Result<()> {
     let mut protocols = JoinSet::new();
+    if let Some(rest) = config.rest.take() {
+        protocols.spawn(rest::serve(rest.door, rest.settings, config.users.clone(), rest.wait));
+    }
     for served in served(config) {
         protocols.spawn(driver::serve(served));
     }
@@ -64,7 +72,7 @@ pub async fn run(config: Config, ended: impl Future<Output = ()>) -> io::Result<
 }
 
 fn served(config: Config) -> Vec<Served> {
-    let Config { users, text, mchat, helo } = config;
+    let Config { users, text, mchat, helo, json, rest: _ } = config;
     let mut all = Vec::new();
     if let Some(text) = text {
         let settings = Arc::new(text.settings);
@@ -98,9 +106,23 @@ fn served(config: Config) -> Vec<Served> {
             name: "helo",
             machine: Box::new(machine),
             doors: helo.doors,
-            users,
+            users: users.clone(),
             log: None,
             idle: helo.idle,
+        });
+    }
+    if let Some(json) = json {
+        let settings = Arc::new(json.settings);
+        all.push(Served {
+            name: "json",
+            machine: Box::new(Each::new(move |now_ms, _| json::Session::new(settings.clone(), now_ms))),
+            doors: vec![json.door],
+            users: Users {
+                kept: Some(Kept { client_id: "json", expiry: json.wait, keeps_places: false }),
+                ..users.clone()
+            },
+            log: None,
+            idle: json.idle,
         });
     }
     all

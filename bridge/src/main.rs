@@ -37,6 +37,12 @@ struct Arguments {
     /// Address and port for mChat clients, or `off`.
     #[arg(long)]
     mchat: Option<String>,
+    /// Address and port of the JSON protocol, or `off`.
+    #[arg(long)]
+    json: Option<String>,
+    /// Address and port of the REST interface, or `off`.
+    #[arg(long)]
+    rest: Option<String>,
     /// Address and port for other mChat servers; makes this one part of a mesh.
     #[arg(long, requires = "mchat_announce")]
     mchat_mesh: Option<String>,
@@ -74,6 +80,8 @@ impl Arguments {
             (self.text, &mut written.text.listener),
             (self.mchat, &mut written.mchat.listener),
             (self.helo, &mut written.helo.listener),
+            (self.json, &mut written.json.listener),
+            (self.rest, &mut written.rest.listener),
         ] {
             match given.as_deref() {
                 None => {}

@@ -197,6 +197,139 @@ pub fn members(place: &Place, after: Option<&str>) -> Call {
     of_place(place, "room/members", "group/members", page(json!({}), after))
 }
 
+/// Makes a user a member of a group, without being asked.
+pub fn add_member(group: &str, user: &str) -> Call {
+    request("group/invite", json!({"name": group, "user": user, "add": true}))
+}
+
+/// Makes a group that nobody finds, with members; the broker makes a name that nobody guesses. Answered as [`listed`].
+pub fn create_secret_group(members: &[&str]) -> Call {
+    create_group(None, "secret", members)
+}
+
+/// Makes a group with members, `private` (listed) or `secret`; without a name the broker makes one that nobody guesses.
+/// Answered as [`listed`].
+pub fn create_group(name: Option<&str>, visibility: &str, members: &[&str]) -> Call {
+    let mut fields = json!({"visibility": visibility, "members": members});
+    if let Some(name) = name {
+        fields["name"] = name.into();
+    }
+    request("group/create", fields)
+}
+
+/// Groups that one is in, those after a name: answered as [`read_listed`].
+pub fn list_my_groups(after: Option<&str>) -> Call {
+    request("group/list", page(json!({"mine": true}), after))
+}
+
+/// Makes another member the owner of a group.
+pub fn pass_on(group: &str, user: &str) -> Call {
+    request("group/settings", json!({"name": group, "owner": user}))
+}
+
+/// Changes what one is called; empty takes it away.
+pub fn set_display(display: &str) -> Call {
+    request("profile/set", json!({"display": display}))
+}
+
+/// Private messages are deleted from the broker once they were delivered to this user.
+pub fn delete_on_delivery() -> Call {
+    request("profile/set", json!({"delete_on_delivery": true}))
+}
+
+/// `online` or `away`, and a text for people.
+pub fn set_presence(state: &str, text: &str) -> Call {
+    request("presence/set", json!({"state": state, "text": text}))
+}
+
+/// What was said in a place (`group/x`, `user/x`): the newest, or the first from a time on (RFC 3339).
+pub fn history(place: &str, count: u64, from: Option<&str>) -> Call {
+    let mut fields = json!({"place": place, "count": count});
+    if let Some(from) = from {
+        fields["from"] = from.into();
+        fields["order"] = "oldest".into();
+    }
+    request("history", fields)
+}
+
+/// Deletes a group that one owns.
+pub fn delete_group(name: &str) -> Call {
+    request("group/delete", json!({"name": name}))
+}
+
+/// A page of what was said in a place (`group/x`, `user/x`): before a number, or the newest.
+pub fn history_before(place: &str, count: u64, before: Option<u64>) -> Call {
+    let mut fields = json!({"place": place, "count": count, "order": "newest"});
+    if let Some(before) = before {
+        fields["before"] = before.into();
+    }
+    request("history", fields)
+}
+
+/// What was said in a place after a number.
+pub fn history_after(place: &str, count: u64, after: u64) -> Call {
+    request("history", json!({"place": place, "count": count, "after": after, "order": "oldest"}))
+}
+
+/// Who one is oneself.
+pub fn my_profile() -> Call {
+    request("profile/get", json!({}))
+}
+
+/// Who the user of a number is.
+pub fn profile_of_number(number: u64) -> Call {
+    request("profile/get", json!({"number": number}))
+}
+
+/// Changes one's own profile; what is not there stays.
+pub fn set_profile(display: Option<&str>, email: Option<&str>) -> Call {
+    let mut fields = json!({});
+    for (field, text) in [("display", display), ("email", email)] {
+        if let Some(text) = text {
+            fields[field] = text.into();
+        }
+    }
+    request("profile/set", fields)
+}
+
+/// A token in place of the password; 0 seconds is for ever.
+pub fn create_token(label: &str, secs: u64) -> Call {
+    let mut fields = json!({"label": label});
+    if secs != 0 {
+        fields["expiry_secs"] = secs.into();
+    }
+    request("token/create", fields)
+}
+
+/// Users, offline ones too, those after a name.
+pub fn list_users(count: u64, after: Option<&str>) -> Call {
+    let mut fields = json!({"all": true, "count": count});
+    if let Some(after) = after {
+        fields["after"] = after.into();
+    }
+    request("users", fields)
+}
+
+/// Users and groups, or one kind of them (`user`, `group`), by a part of their name.
+pub fn search(text: &str, kind: &str) -> Call {
+    request("search", json!({"text": text, "kind": kind, "count": PAGE}))
+}
+
+/// Puts a user on one's list of friends.
+pub fn add_friend(user: &str) -> Call {
+    request("friend/add", json!({"user": user}))
+}
+
+/// Takes a user off one's list of friends.
+pub fn remove_friend(user: &str) -> Call {
+    request("friend/remove", json!({"user": user}))
+}
+
+/// One's friends, those after a name.
+pub fn list_friends(after: Option<&str>) -> Call {
+    request("friend/list", page(json!({}), after))
+}
+
 /// The next page of a listing.
 fn page(mut fields: Value, after: Option<&str>) -> Value {
     fields["count"] = PAGE.into();

@@ -168,7 +168,7 @@ impl Player<'_> {
 }
 
 /// A call in short.
-fn brief(call: &Call) -> String {
+pub(crate) fn brief(call: &Call) -> String {
     let text = |bytes: &Bytes| format!("{:?}", String::from_utf8_lossy(bytes));
     let named = |name: &Option<String>| name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
     match call {
@@ -190,7 +190,7 @@ fn brief(call: &Call) -> String {
     }
 }
 
-fn event(text: &str, at: usize) -> Event {
+pub(crate) fn event(text: &str, at: usize) -> Event {
     let words: Vec<&str> = text.splitn(5, ' ').collect();
     let message = |from: &str, seq: u64, text: &str| {
         // A display name stands behind the user's: `guest-1|ann`.

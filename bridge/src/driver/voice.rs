@@ -44,6 +44,22 @@ pub struct Users {
     pub tells_address: bool,
     /// Whether users are told who comes and goes.
     pub hears_presence: bool,
+    /// Whether the sessions of registered users outlive their connections, so that private messages wait there.
+    pub kept: Option<Kept>,
+    /// Whether a password is exchanged for a token of the broker, and forgotten.
+    pub exchanges_password: bool,
+}
+
+/// A session that the broker keeps. A user has one for each protocol: who signs in again goes on with it, and the connection
+/// that had it before ends.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Tells apart the sessions of one user: the client identifier.
+    pub client_id: &'static str,
+    /// How long it outlives its connection.
+    pub expiry: Duration,
+    /// Whether what is said in places that were joined waits, too. Otherwise they are left at the end.
+    pub keeps_places: bool,
 }
 
 /// Whose task it is, and where its events go.
@@ -108,7 +124,16 @@ pub(crate) async fn run(users: Arc<Users>, way: Way, mut calls: mpsc::Receiver<(
             }
         }
     };
-    talk(&users, &way, &client, events, &mut calls).await;
+    let mut joined = Vec::new();
+    talk(&users, &way, &client, events, &mut calls, &mut joined).await;
+    if users.kept.as_ref().is_some_and(|kept| !kept.keeps_places) && client.is_connected() {
+        let leaving = async {
+            for place in joined {
+                let _ = client.leave(&place).await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, leaving).await;
+    }
     client.close(GOODBYE).await;
 }
 
@@ -132,7 +157,11 @@ fn options(
     options.user = user.unwrap_or_default();
     options.tls = users.tls.clone();
     options.real_address = users.tells_address.then_some(way.from);
-    options.use_token = true;
+    options.use_token = users.exchanges_password;
+    if let (Some(kept), Proof::Password(_)) = (&users.kept, &options.proof) {
+        options = options.session(kept.client_id, kept.expiry);
+        options.resume = true;
+    }
     options
 }
 
@@ -167,6 +196,7 @@ async fn talk(
     client: &Client,
     mut events: Events,
     calls: &mut mpsc::Receiver<(Tag, Call)>,
+    joined: &mut Vec<SdkPlace>,
 ) {
     let mut pending = Pending::default();
     let mut ears = Ears { me: client.user(), is_away: false };
@@ -181,7 +211,16 @@ async fn talk(
         }
         tokio::select! {
             call = calls.recv(), if !is_hung_up && pending.calls.len() < MOST_PENDING => match call {
-                Some((tag, call)) => pending.calls.push_back((tag, start(users, client, call))),
+                Some((tag, call)) => {
+                    if let Call::Join { place, .. } = &call
+                        && let Ok(place) = sdk_place(place)
+                        && users.kept.is_some()
+                        && !joined.contains(&place)
+                    {
+                        joined.push(place);
+                    }
+                    pending.calls.push_back((tag, start(users, client, call)));
+                }
                 None => {
                     is_hung_up = true;
                     patience.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS);

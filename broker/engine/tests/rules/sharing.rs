@@ -11,7 +11,8 @@ const FILTER: &str = "$share/group/work/+";
 fn members(rig: &mut Rig) -> Vec<Link> {
     let id = |shard: usize| {
         let mut ids = (0..).map(|number| format!("member-{number}"));
-        ids.find(|id| usize::from(home_shard(id, SHARDS).0) == shard).expect("every shard is the home of some")
+        ids.find(|id| usize::from(home_shard(id, SHARDS).0) == shard)
+            .expect("every shard is the home of some")
     };
     let members: Vec<Link> = (0..SHARDS).map(|shard| rig.connect(Version::V5, &id(shard), true, 0)).collect();
     for member in &members {
