@@ -8,4 +8,5 @@ mod queue;
 mod retained;
 mod rig;
 mod sharing;
+mod silence;
 mod subscribing;
