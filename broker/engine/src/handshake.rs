@@ -376,6 +376,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             queue: None,
             seats: Vec::new(),
+            lagging: None,
             will: None,
             stamp: 0,
             merged: 0,

@@ -163,6 +163,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             queue,
             seats: Vec::new(),
+            lagging: None,
             will: None,
             stamp: 0,
             merged: 0,

@@ -305,13 +305,7 @@ impl Engine {
         }
         if open.is_some() {
             self.walk_on(index);
-            let seats = self.sessions.peek(index).map(|session| session.seats.len()).unwrap_or(0);
-            for at in 0..seats {
-                let seat = self.sessions.peek(index).and_then(|session| session.seats.get(at).copied());
-                if let Some(seat) = seat {
-                    self.advance_member(seat.view, seat.member);
-                }
-            }
+            self.advance_places(index);
         }
         self.note_moved(index);
     }
