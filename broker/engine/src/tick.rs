@@ -183,6 +183,7 @@ impl Engine {
             match timer {
                 Timer::Link(slot) => self.link_due(slot, at_ms),
                 Timer::Will(index) => self.fire_will(index),
+                Timer::Unpublished => self.publish_unpublished(|_| true),
                 Timer::Expiry(index) => {
                     if let Some(session) = self.sessions.by_index(index) {
                         session.ends_at_ms = 0;
