@@ -152,12 +152,14 @@ fn a_signal_that_comes_while_shards_move_ends_the_broker_in_order() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut ann = broker.connect(&connect);
-                // Until the broker has said goodbye.
-                while !is_over.load(Ordering::Relaxed)
-                    && ann.try_send(&Publish::new("plain", "x").bytes(V5)).is_ok()
-                    && ann.try_send(&frame(PINGREQ, &[])).is_ok()
-                    && matches!(ann.read_within(LIMIT), Read::Packet(Packet::PingResp))
-                {}
+                while !is_over.load(Ordering::Relaxed) {
+                    let bytes = [Publish::new("plain", "x").bytes(V5), frame(PINGREQ, &[])].concat();
+                    let answer = ann.try_send(&bytes).map(|()| ann.read_within(LIMIT));
+                    if !matches!(answer, Ok(Read::Packet(Packet::PingResp))) {
+                        // The broker has said goodbye.
+                        return;
+                    }
+                }
             });
             broker.await_log(GIVES_AWAY, after);
             broker.ask_to_end();
