@@ -284,13 +284,15 @@ impl Engine {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
             session.ends_at_ms = 0;
         }
+        let will = request.will.clone().map(|mut will| {
+            Arc::make_mut(&mut will.message).publisher = publisher;
+            self.arm_will(index, &mut will);
+            will
+        });
         if let Some(link) = self.links.by_slot(slot) {
             link.phase = Phase::Open(index);
             link.last_received_ms = now.mono_ms;
-            link.will = request.will.clone().map(|mut will| {
-                Arc::make_mut(&mut will.message).publisher = publisher;
-                will
-            });
+            link.will = will;
         }
         self.tell_connected(index, slot);
         self.save_session(index);
@@ -376,6 +378,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             queue: None,
             seats: Vec::new(),
+            lagging: None,
             will: None,
             stamp: 0,
             merged: 0,
@@ -532,8 +535,10 @@ impl Engine {
         session.link = None;
         let expiry_secs = session.expiry_secs;
         self.tell_disconnected(index);
-        if let (Some(will), true) = (will, publish_will) {
-            self.schedule_will(index, *will);
+        match will {
+            Some(will) if publish_will => self.schedule_will(index, *will),
+            Some(will) => self.discard_will(index, &will),
+            None => {}
         }
         self.rest_places(index);
         if expiry_secs > 0 {

@@ -105,6 +105,8 @@ pub struct Engine {
     parts: Slab<route::Parts>,
     /// QoS 2 messages whose part here was stored before a restart, by their digest; they may come again.
     arrived: HashMap<crossing::Mark, u64, FixedState>,
+    /// Wills that were being published before a restart, and are at home here.
+    unpublished: Vec<will::Unpublished>,
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
@@ -171,6 +173,7 @@ impl Engine {
             templates: deliver::Templates::default(),
             parts: Slab::new(),
             arrived: HashMap::default(),
+            unpublished: Vec::new(),
             subscribing: Slab::new(),
             watching: Slab::new(),
             homes: HashMap::default(),

@@ -59,7 +59,10 @@ impl Engine {
                 }
                 Err(error) if is_greeting => return self.refuse_greeting(conn, error, rest, bytes.len()),
                 Err(error) => Err(error.into()),
-                Ok(None) => return used,
+                Ok(None) => {
+                    self.note_half(conn, !rest.is_empty());
+                    return used;
+                }
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
                 // One of an earlier connection counts too: its effect may be on the way.
                 Ok(Some(frame)) if is_subscription(frame.packet_type) && self.is_subscribing(conn) => {
@@ -70,6 +73,7 @@ impl Engine {
                     // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
                     if let Some(link) = self.links.by_conn(conn) {
                         link.last_received_ms = now_ms;
+                        link.half_since_ms = 0;
                     }
                     used += frame.len;
                     self.links.counters.packets_received += 1;
@@ -125,6 +129,11 @@ impl Engine {
         } else {
             self.links.counters.protocol_errors += 1;
         }
+        self.warn(conn, fault);
+    }
+
+    /// Says what a peer did wrong, once a connection.
+    pub(crate) fn warn(&mut self, conn: ConnId, fault: Fault) {
         if let Some(link) = self.links.by_conn(conn)
             && !link.has_warned
         {

@@ -193,7 +193,9 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
+        let folder = config.store.path.clone().unwrap_or_default();
+        let (storage, storage_link) =
+            Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder)?;
         let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
         let (tell, notices) = unbounded_channel();
         let (hosts, orders): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel()).unzip();
