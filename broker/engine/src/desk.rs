@@ -18,6 +18,7 @@ use crate::{
 };
 use foldhash::fast::FixedState;
 use katydid_chat::{
+    code::Code,
     directory::{Command, Directory, Effect, Proof},
     permission::UserKind,
 };
@@ -44,9 +45,14 @@ impl fmt::Debug for Secret {
 pub(crate) enum Shown {
     None { exclusive: bool },
     Password(Secret),
-    Checked,
+    Checked(Option<Box<str>>),
     Failed,
+    Rejected(Code),
     Certificate,
+    Scram,
+    Proven,
+    Token,
+    Vouched(Arc<str>),
 }
 
 impl Shown {
@@ -54,9 +60,14 @@ impl Shown {
         match self {
             Self::None { exclusive } => Proof::None { exclusive: *exclusive },
             Self::Password(password) => Proof::Password(&password.0),
-            Self::Checked => Proof::Checked,
+            Self::Checked(scram) => Proof::Checked { scram: scram.as_deref() },
             Self::Failed => Proof::Failed,
+            Self::Rejected(code) => Proof::Rejected(*code),
             Self::Certificate => Proof::Certificate,
+            Self::Scram => Proof::Scram,
+            Self::Proven => Proof::Proven,
+            Self::Token => Proof::Token,
+            Self::Vouched(identity) => Proof::Vouched { identity },
         }
     }
 }
@@ -353,8 +364,8 @@ impl Engine {
     }
 
     /// The driver has hashed a password.
-    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str) {
-        self.command(Command::Hashed { ticket, phc });
+    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str, scram: Option<&str>) {
+        self.command(Command::Hashed { ticket, phc, scram });
     }
 
     /// The driver has checked a password.

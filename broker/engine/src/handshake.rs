@@ -3,6 +3,7 @@
 use crate::{
     Engine,
     desk::{Asked, Secret, Shown},
+    exchange::Method,
     io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
     link::{OwnAliases, Pause, Phase},
@@ -17,7 +18,7 @@ use crate::{
 use katydid_chat::{code::Code, permission::UserKind};
 use katydid_mqtt::{
     encode,
-    packet::{ConnAck, ConnAckProperties, Connect, Version},
+    packet::{self, ConnAck, ConnAckProperties, Connect, Version},
     properties::UserPropertiesBuf,
     reason::ReasonCode,
     session::{Inbound, Outbound},
@@ -39,6 +40,9 @@ pub(crate) struct Request {
     pub(crate) password: Option<Secret>,
     /// The hash came from the directory, which is told how the check ended.
     pub(crate) is_checked_for_directory: bool,
+    /// How it has proved who it is, where CONNECT named a method, and the server's own proof.
+    pub(crate) method: Option<Method>,
+    pub(crate) signature: Option<Box<str>>,
     client_id: Arc<str>,
     is_assigned: bool,
     clean_start: bool,
@@ -52,6 +56,12 @@ pub(crate) struct Request {
 impl Request {
     fn key(&self) -> Key {
         Key { account: self.account.clone(), client_id: self.client_id.clone() }
+    }
+
+    /// No CONNACK is longer, but for the names in it.
+    fn connack_bytes(&self) -> usize {
+        let proof = self.method.map_or(0, |method| method.as_str().len() + 6);
+        CONNACK_BYTES + self.client_id.len() + proof + self.signature.as_ref().map_or(0, |text| text.len())
     }
 }
 
@@ -82,6 +92,8 @@ impl Engine {
             kind: UserKind::Guest,
             password: None,
             is_checked_for_directory: false,
+            method: None,
+            signature: None,
             client_id,
             is_assigned,
             clean_start: connect.clean_start,
@@ -90,18 +102,28 @@ impl Engine {
             receive_maximum: connect.properties.receive_maximum.unwrap_or(u16::MAX),
             will,
         };
+        if let Some(method) = connect.properties.authentication_method.and_then(Method::parse) {
+            let data = connect.properties.authentication_data.map(|data| data.0);
+            return self.begin_exchange(conn, request, method, data);
+        }
         if let (Some(name), true) = (&account, self.settings.rooms.enabled) {
             let name = name.clone();
             return self.enter_with_name(conn, connect, request, name, is_certified);
         }
-        let hash = account.as_deref().and_then(|name| self.settings.accounts.get(name)).cloned();
+        let hash =
+            account.as_deref().and_then(|name| self.settings.accounts.get(name)).map(|it| it.hash.clone());
         match (hash, connect.password) {
             _ if is_certified => self.enter(conn.slot, request),
             (Some(hash), Some(password)) => {
                 let Some(link) = self.links.by_conn(conn) else { return };
                 link.phase = Phase::Verifying(Box::new(request));
                 self.links.pause(conn.slot, Pause::Entering);
-                self.outputs.push_back(Output::Verify { conn, hash, password: password.0.to_vec() });
+                self.outputs.push_back(Output::Verify {
+                    conn,
+                    hash,
+                    wants_scram: false,
+                    password: password.0.to_vec(),
+                });
             }
             // A registered name needs its password; other names and none are anonymous, where that is allowed.
             (Some(_), None) => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
@@ -121,7 +143,8 @@ impl Engine {
     }
 
     fn refusal(&mut self, connect: &Connect<'_>) -> Option<ReasonCode> {
-        if connect.properties.authentication_method.is_some() {
+        let method = connect.properties.authentication_method;
+        if method.is_some_and(|name| !Method::parse(name).is_some_and(|method| self.has_method(method))) {
             return Some(ReasonCode::BadAuthenticationMethod);
         }
         let needs_id = connect.version == Version::V4 && !connect.clean_start;
@@ -162,12 +185,12 @@ impl Engine {
     }
 
     /// The password was checked.
-    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
+    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict, scram: Option<Box<str>>) {
         let Some(link) = self.links.by_conn(conn) else { return };
         let Phase::Verifying(request) = &link.phase else { return };
         match (&request.account, verdict) {
             (Some(name), Verdict::Good | Verdict::Bad) if request.is_checked_for_directory => {
-                let shown = if verdict == Verdict::Good { Shown::Checked } else { Shown::Failed };
+                let shown = if verdict == Verdict::Good { Shown::Checked(scram) } else { Shown::Failed };
                 let name = name.clone();
                 self.sign_in(conn, name, shown);
             }
@@ -401,10 +424,8 @@ impl Engine {
         }
         // One and a half times the keep alive [MQTT-3.1.2-22].
         link.silence_ms = u64::from(secs) * 1500;
-        if link.silence_ms > 0 {
-            link.deadline_ms = self.now.mono_ms + link.silence_ms;
-            self.timers.set(link.deadline_ms, Timer::Link(slot));
-        }
+        link.last_received_ms = self.now.mono_ms;
+        self.watch_link(slot);
     }
 
     /// The CONNACK that lets a client in.
@@ -428,6 +449,8 @@ impl Engine {
             topic_alias_maximum: (limits.topic_aliases > 0).then_some(limits.topic_aliases),
             server_keep_alive_secs: (server_secs > 0 && (asked == 0 || asked > server_secs))
                 .then_some(server_secs),
+            authentication_method: request.method.map(Method::as_str),
+            authentication_data: request.signature.as_deref().map(|text| packet::Secret(text.as_bytes())),
             ..ConnAckProperties::default()
         };
         ConnAck { session_present, reason: ReasonCode::Success, properties }
@@ -440,7 +463,7 @@ impl Engine {
         else {
             return false;
         };
-        if limit as usize >= CONNACK_BYTES + request.client_id.len() {
+        if limit as usize >= request.connack_bytes() {
             return true;
         }
         let mut connack = self.connack(slot, request, false, expiry_secs);
@@ -462,13 +485,13 @@ impl Engine {
         let version = link.version;
         let mut names = UserPropertiesBuf::default();
         // Whoever takes little is told by `whoami`.
-        let room = CONNACK_BYTES + request.client_id.len() + NAME_BYTES;
+        let room = request.connack_bytes() + NAME_BYTES;
         if has_names && version == Version::V5 && link.packet_bytes as usize >= room {
             let guest = || Session::guest_name(session).into();
             let _ = names.push("user", &request.account.clone().unwrap_or_else(guest));
         }
         connack.properties.user_properties = names.borrowed();
-        if (link.packet_bytes as usize) < CONNACK_BYTES + request.client_id.len() {
+        if (link.packet_bytes as usize) < request.connack_bytes() {
             connack.properties.topic_alias_maximum = None;
         }
         self.links.send(slot, |out| {
@@ -581,7 +604,8 @@ impl Engine {
                 self.detach(conn.slot, true);
                 self.links.remove(conn);
             }
-            Input::Verified { conn, verdict } => self.on_verified(conn, verdict),
+            Input::Verified { conn, verdict, scram } => self.on_verified(conn, verdict, scram),
+            Input::Vouched { conn, vouching } => self.on_vouched(conn, vouching),
             _ => {}
         }
     }

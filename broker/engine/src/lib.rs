@@ -20,6 +20,7 @@ pub mod counters;
 mod crossing;
 mod deliver;
 mod desk;
+mod exchange;
 pub mod filter_map;
 mod handshake;
 pub mod io;
@@ -53,7 +54,7 @@ mod permission;
 
 pub use counters::Counters;
 pub use io::{
-    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Vouching, Warning,
 };
 pub use settings::Settings;
 

@@ -11,6 +11,7 @@ mod greeting;
 mod host;
 mod inbox;
 mod listeners;
+mod openid;
 mod shard;
 mod signals;
 mod storage;
@@ -27,6 +28,7 @@ use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
+use openid::OpenId;
 use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
@@ -167,6 +169,8 @@ struct Broker {
     /// What to print when all is ready.
     ready: Vec<String>,
     admission: Arc<Admission>,
+    /// The provider, whose keys are fetched anew with a reload.
+    openid: Arc<OpenId>,
     shards: Vec<JoinHandle<()>>,
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
@@ -194,7 +198,9 @@ impl Broker {
             polls.push(poll);
         }
         let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
-        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
+        let openid = Arc::new(OpenId::new(inboxes.clone().into()));
+        openid.set(config.provider.clone());
+        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes, &openid)?;
         let (tell, notices) = unbounded_channel();
         let (hosts, orders): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel()).unzip();
         let links = Arc::new(Links {
@@ -258,6 +264,7 @@ impl Broker {
             states,
             ready,
             admission,
+            openid,
             shards: threads,
             verifiers,
             storage,
@@ -361,6 +368,7 @@ impl Broker {
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
+        self.openid.set(config.provider.clone());
         *current = config;
         // It is said when it is in force everywhere. An answer to an earlier question may still be on its way, so each
         // shard is asked twice.

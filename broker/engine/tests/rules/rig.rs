@@ -153,7 +153,11 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
-            Output::Hash { .. } | Output::VerifyFor { .. } | Output::Operated { .. } | Output::Down => {}
+            Output::Hash { .. }
+            | Output::VerifyFor { .. }
+            | Output::VerifyToken { .. }
+            | Output::Operated { .. }
+            | Output::Down => {}
         }
     }
 
@@ -189,7 +193,7 @@ impl Rig {
     /// Says what became of every password.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
         for (shard, conn) in std::mem::take(&mut self.passwords) {
-            self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
+            self.engines[shard].handle(self.now, Input::Verified { conn, verdict, scram: None });
         }
         self.settle();
     }
