@@ -199,10 +199,7 @@ pub(crate) type Asks = VecDeque<(ShardId, Asked)>;
 
 impl Engine {
     /// Makes the directory of what the store held.
-    pub(crate) fn open_desk(&mut self, restored: &crate::Restored, entropy: u64) {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&entropy.to_be_bytes());
-        seed[8..].chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.random().to_be_bytes()));
+    pub(crate) fn open_desk(&mut self, restored: &crate::Restored, seed: [u8; 32]) {
         let of_chat = restored.records.iter().filter(|(space, ..)| *space == persist::CHAT);
         let records = of_chat.map(|(_, key, value)| (&key[..], &value[..]));
         match Directory::restore(self.settings.chat_rules(), seed, records) {

@@ -22,10 +22,11 @@ mod verify;
 pub(crate) use control::SOCKET as CONTROL_SOCKET;
 
 use accept::{Acceptor, Admission};
+use argon2::password_hash::rand_core::{OsRng, RngCore};
 use control::Answers;
 use host::{Host, Order};
 use inbox::{Inbox, Letter};
-use katydid_engine::{Counters, Settings};
+use katydid_engine::{Counters, Entropy, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
 use openid::OpenId;
@@ -220,7 +221,7 @@ impl Broker {
             config.connect_rate,
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
-        let entropy = RandomState::new().build_hasher().finish();
+        let entropy = entropy();
         let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored)
             .map_err(|key| {
                 format!("a record of people and places is damaged: {:?}", String::from_utf8_lossy(&key))
@@ -444,6 +445,13 @@ impl Broker {
         }
         info!("everything is on disk");
     }
+}
+
+/// The system's.
+fn entropy() -> Entropy {
+    let mut secrets = [0; 32];
+    OsRng.fill_bytes(&mut secrets);
+    Entropy { identifiers: RandomState::new().build_hasher().finish(), secrets }
 }
 
 fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {
