@@ -492,7 +492,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         },
         Reload,
         "Where the provider's keys are: a JWK set. Read at the start, on SIGHUP, and when a token names a key that is not in \
-         it, six times a minute at most.",
+         it: five times in a row for those at most, and then every 10 seconds.",
     ),
     key(
         "openid.keys-file",

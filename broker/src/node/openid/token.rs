@@ -72,17 +72,16 @@ impl Keys {
 
     /// The key that a token names; one that names none is checked with the only one there is.
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&DecodingKey, Wrong> {
-        let found = match (id, &self.0[..]) {
-            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
-            (None, [only]) => Some(only),
-            (None, []) => None,
-            (None, _) => return Err(Wrong::Refused(Code::LoginBadAccessToken)),
+        let is_named = |key: &&Key| match id {
+            Some(id) => key.id.as_deref() == Some(id),
+            None => self.0.len() == 1,
         };
-        match found {
-            None => Err(Wrong::UnknownKey),
-            Some(key) if key.algorithm == algorithm => Ok(&key.key),
-            Some(_) => Err(Wrong::Refused(Code::LoginBadAccessToken)),
+        let mut named = self.0.iter().filter(is_named).peekable();
+        if named.peek().is_none() && (id.is_some() || self.0.is_empty()) {
+            return Err(Wrong::UnknownKey);
         }
+        let key = named.find(|key| key.algorithm == algorithm);
+        key.map(|key| &key.key).ok_or(Wrong::Refused(Code::LoginBadAccessToken))
     }
 }
 
