@@ -335,4 +335,14 @@ mod tests {
         assert_eq!(Verifier::of_password("zoe\u{308}".as_bytes(), &salt, 1), composed);
         assert_ne!(Verifier::of_password(b"\xFF", &salt, 1), composed);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_is_sent_breaks_it(first in "n,(a=.{0,4})?,[nmr]=.{0,8},r=.{0,8}", last in ".{0,9},p=.{0,50}") {
+            if let Ok(first) = ClientFirst::parse(first.as_bytes()) {
+                let (challenge, _) = Challenge::new(&first, Verifier::of_nobody(b"", &first.name), NONCE);
+                proptest::prop_assert!(challenge.finish(last.as_bytes()).is_err());
+            }
+        }
+    }
 }
