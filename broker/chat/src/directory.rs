@@ -74,8 +74,6 @@ pub struct Directory {
     clock: Clock,
     has_started: bool,
     chance: Chance,
-    /// What the salts of names that are not there are made of; the same for ever.
-    secret: Option<String>,
     people: People,
     sessions: HashMap<SessionId, Session>,
     places: Places,
@@ -109,7 +107,6 @@ impl Directory {
             clock: Clock::default(),
             has_started: false,
             chance: Chance::new(seed),
-            secret: None,
             people: People::default(),
             sessions: HashMap::new(),
             places: Places::default(),

@@ -301,6 +301,15 @@ fn bad_files_are_told_with_key_line_and_what_is_allowed() {
             "katydid.toml:2: log.format: \"xml\" is not allowed; allowed is \"text\" or \"json\"",
         ),
         (
+            "[openid]\nissuer = \"https://id.example.org\"",
+            "katydid.toml:2: openid.issuer: needs openid.audience",
+        ),
+        (
+            "[openid]\nkeys-url = \"http://id.example.org/keys\"",
+            "katydid.toml:2: openid.keys-url: \"http://id.example.org/keys\" is not allowed; allowed is an address that begins with \
+             https://, or with http:// and this machine",
+        ),
+        (
             "[passwords]\nfile = \"/nowhere/passwords\"",
             "katydid.toml:2: passwords.file: /nowhere/passwords can't be read: No such file or directory (os error 2)",
         ),

@@ -75,7 +75,7 @@ impl Directory {
             }
             records::SECRET => {
                 let record: SecretRecord = records::parse(value)?;
-                self.secret = Some(record.seed);
+                self.chance.kept = Some(record.seed);
                 Some(())
             }
             records::TOKEN => self.read_token(rest.try_into().ok()?, records::parse(value)?),
@@ -205,8 +205,8 @@ impl Directory {
 
     /// With the first time that is told: what is always there, and what becomes due.
     pub(super) fn start(&mut self) {
-        if self.secret.is_none() {
-            self.secret = Some(self.chance.hex(32));
+        if self.chance.kept.is_none() {
+            self.chance.kept = Some(self.chance.hex(32));
             self.out.extend(self.secret_record().map(|(key, value)| Effect::Put { key, value }));
         }
         let key = name::room_key(HOME).unwrap_or_default();
@@ -233,7 +233,7 @@ impl Directory {
     }
 
     fn secret_record(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        let record = SecretRecord { v: records::VERSION, seed: self.secret.clone()? };
+        let record = SecretRecord { v: records::VERSION, seed: self.chance.kept.clone()? };
         Some((records::key(records::SECRET, b""), records::value(&record)))
     }
 

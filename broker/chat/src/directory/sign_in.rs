@@ -275,7 +275,7 @@ impl Directory {
             let Some(text) = text else { return Err(self.rejected(key, address, Code::LoginNoScram)) };
             Verifier::parse(&text).ok_or(Code::Failed)?
         } else {
-            Verifier::of_nobody(self.secret.as_deref().unwrap_or_default().as_bytes(), name)
+            Verifier::of_nobody(self.chance.kept.as_deref().unwrap_or_default().as_bytes(), name)
         };
         Ok(SignIn::Challenge { verifier: Box::new(verifier), nonce: self.chance.hex(18) })
     }
