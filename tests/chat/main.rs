@@ -6,8 +6,12 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod exchange;
 mod names;
 mod people;
 mod places;
 mod private;
+mod provider;
 mod requests;
+mod scram;
+mod tokens;

@@ -3,6 +3,7 @@ mod contract;
 mod input;
 mod people;
 mod places;
+mod proofs;
 mod random;
 mod scale;
 mod world;

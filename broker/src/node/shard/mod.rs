@@ -447,6 +447,7 @@ impl Shard {
             | Letter::Durable(_)
             | Letter::Fetched { .. }
             | Letter::Verified { .. }
+            | Letter::Vouched { .. }
             | Letter::Directory(_)
             | Letter::Reload(_)
             | Letter::System(_) => {}
