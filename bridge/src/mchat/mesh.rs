@@ -319,7 +319,7 @@ impl Server {
             }
             Event::Answered { tag: LOOK_UP, outcome } => {
                 let kind = outcome.map_or(Kind::Guest, |answer| requests::read_signed_in(&answer).1);
-                let shown = if kind == Kind::Guest { nick.clone() } else { map::marked(&nick) };
+                let shown = map::shown_elsewhere(&nick, kind != Kind::Guest);
                 speaker.shown = Some(shown.clone());
                 for (place, text) in std::mem::take(&mut speaker.waiting) {
                     speaker.say(link, place, text, out);
