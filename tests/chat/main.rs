@@ -6,7 +6,11 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bad_input;
+mod delivered;
+mod mentions;
 mod names;
+mod own;
 mod people;
 mod places;
 mod private;

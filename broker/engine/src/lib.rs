@@ -61,6 +61,7 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     io::IoSlice,
     sync::Arc,
 };
@@ -72,6 +73,30 @@ pub struct Restored {
     pub records: Vec<(katydid_store::Space, bytes::Bytes, bytes::Bytes)>,
     /// Logs.
     pub logs: Vec<(katydid_store::LogId, katydid_store::LogStats)>,
+}
+
+/// What nobody can guess, from the driver: two parts that say nothing of each other.
+#[derive(Clone, Copy)]
+pub struct Entropy {
+    /// Seeds identifiers of sessions and logs, which clients see.
+    pub identifiers: u64,
+    /// Seeds the directory's tokens and names that nobody guesses.
+    pub secrets: [u8; 32],
+}
+
+impl Entropy {
+    /// Entropy that is none: the same history every time. For simulations only.
+    pub fn replayed(seed: u64) -> Self {
+        let mut secrets = [0; 32];
+        secrets[..8].copy_from_slice(&seed.to_be_bytes());
+        Self { identifiers: seed, secrets }
+    }
+}
+
+impl fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entropy")
+    }
 }
 
 /// One shard of the broker.
@@ -137,12 +162,12 @@ const _: () = {
 
 impl Engine {
     /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
-    /// seeds the identifiers that it makes. Where there are several, [`start`] makes them all.
+    /// seeds the identifiers and tokens that it makes. Where there are several, [`start`] makes them all.
     pub fn new(
         settings: Arc<Settings>,
         shard: ShardId,
         shards: usize,
-        entropy: u64,
+        entropy: Entropy,
         now: Now,
         restored: &Restored,
     ) -> Self {
@@ -154,7 +179,7 @@ impl Engine {
             settings,
             shard,
             shards,
-            random: entropy ^ u64::from(shard.0).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            random: entropy.identifiers ^ u64::from(shard.0).wrapping_mul(0x9E37_79B9_7F4A_7C15),
             now,
             is_going_down: false,
             links: link::Links::new(),
@@ -189,7 +214,7 @@ impl Engine {
             reads: Slab::new(),
         };
         if shard.0 == 0 && engine.settings.rooms.enabled {
-            engine.open_desk(restored, entropy);
+            engine.open_desk(restored, entropy.secrets);
         }
         engine.restore(restored);
         engine.serve();
@@ -277,14 +302,14 @@ impl Engine {
 ///
 /// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
 /// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
-/// identifiers that they make.
+/// identifiers and tokens that they make.
 ///
 /// # Errors
 /// A record of the directory that does not parse: its key. Nothing starts on half of what there was.
 pub fn start(
     settings: &Arc<Settings>,
     shards: usize,
-    entropy: u64,
+    entropy: Entropy,
     now: Now,
     restored: &Restored,
 ) -> Result<Vec<Engine>, Vec<u8>> {

@@ -32,7 +32,6 @@ use signals::Signal;
 use std::{
     error::Error,
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     panic,
     path::PathBuf,
@@ -214,7 +213,7 @@ impl Broker {
             config.connect_rate,
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
-        let entropy = RandomState::new().build_hasher().finish();
+        let entropy = entropy().map_err(|error| format!("the system gives no entropy: {error}"))?;
         let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored)
             .map_err(|key| {
                 format!("a record of people and places is damaged: {:?}", String::from_utf8_lossy(&key))
@@ -436,6 +435,14 @@ impl Broker {
         }
         info!("everything is on disk");
     }
+}
+
+/// What nobody can guess, from the system.
+fn entropy() -> Result<katydid_engine::Entropy, getrandom::Error> {
+    let (mut identifiers, mut secrets) = ([0; 8], [0; 32]);
+    getrandom::fill(&mut identifiers)?;
+    getrandom::fill(&mut secrets)?;
+    Ok(katydid_engine::Entropy { identifiers: u64::from_be_bytes(identifiers), secrets })
 }
 
 fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {

@@ -50,7 +50,14 @@ impl World {
         settings.rooms.tail_bytes = 2_000;
         let settings = Arc::new(settings);
         World {
-            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored).expect("it starts"),
+            engines: katydid_engine::start(
+                &settings,
+                shards,
+                katydid_engine::Entropy::replayed(seed ^ 77),
+                now,
+                &restored,
+            )
+            .expect("it starts"),
             store,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             commits: Vec::new(),

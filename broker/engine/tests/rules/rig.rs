@@ -5,7 +5,7 @@
 //! lost or reordered. Driven by the tests beside it.
 
 use katydid_engine::{
-    ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
+    ConnId, Engine, Entropy, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
 };
 use katydid_mqtt::{
     decode, encode,
@@ -73,8 +73,14 @@ impl Rig {
         let now = Now { mono_ms: 1_000, unix_ms: 1_800_000_000_000 };
         let restored = katydid_engine::Restored::default();
         Self {
-            engines: katydid_engine::start(&Arc::new(settings), shards, 7, now, &restored)
-                .expect("it starts"),
+            engines: katydid_engine::start(
+                &Arc::new(settings),
+                shards,
+                Entropy::replayed(7),
+                now,
+                &restored,
+            )
+            .expect("it starts"),
             now,
             letters: VecDeque::new(),
             commits: VecDeque::new(),

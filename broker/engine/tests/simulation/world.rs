@@ -97,7 +97,7 @@ impl World {
     /// Starts the broker from what is on disk.
     fn start(&mut self) {
         let restored = self.disk.restored();
-        let entropy = self.random.next();
+        let entropy = katydid_engine::Entropy::replayed(self.random.next());
         let engines = katydid_engine::start(&self.settings, SHARDS, entropy, self.now, &restored);
         let engines = engines.expect("it starts");
         let shard = |engine| Shard {
