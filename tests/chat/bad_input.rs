@@ -178,9 +178,8 @@ fn an_answer_goes_nowhere_but_to_the_asker() {
 #[test]
 fn json_that_is_none_or_not_the_verbs_changes_nothing() {
     let mut scene = Scene::new();
-    let deep = |open: &str, close: &str| {
-        format!(r#"{{"name":{}1{}}}"#, open.repeat(10_000), close.repeat(10_000))
-    };
+    let deep =
+        |open: &str, close: &str| format!(r#"{{"name":{}1{}}}"#, open.repeat(10_000), close.repeat(10_000));
     let long = format!(r#"{{"name":"den","subject":"{}"}}"#, "x".repeat(1 << 20));
     let cases = [
         ("room/info", "", "request.bad-field"),

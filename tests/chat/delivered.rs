@@ -45,6 +45,7 @@ fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledge
     for (version, qos) in [(V3, 1), (V5, 2)] {
         let mut broker = Broker::start();
         registered(&broker, "bob");
+        registered(&broker, "ann");
         let mut phone = device(&broker, version, "bob", "phone");
         let set = phone.must("profile/set", &json!({ "delete_on_delivery": true }));
         assert_eq!(set["delete_on_delivery"], json!(true));
@@ -52,7 +53,7 @@ fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledge
         let mut tablet = device(&broker, version, "bob", "tablet");
         tablet.client.subscribe("user/bob/msg/ann", qos);
         drop(tablet);
-        let mut ann = Person::connect(&broker, V5, "ann");
+        let mut ann = device(&broker, V5, "ann", "desk");
         let say = |ann: &mut Person, text: &str| {
             ann.client.publish_whole(Publish::new("user/bob/msg/ann", text).will_qos(qos));
         };
@@ -64,10 +65,14 @@ fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledge
         assert_eq!(texts(&kept(&mut ann, "bob")), ["sealed lips", "and more"], "one session sleeps");
         drop(phone);
         // What is in flight at QoS 2 is exact after an orderly end only.
-        if qos == 1 { broker.kill() } else { assert!(broker.terminate().success()) }
+        if qos == 1 {
+            broker.kill()
+        } else {
+            assert!(broker.terminate().success())
+        }
         broker.restart();
 
-        let mut ann = Person::connect(&broker, V5, "ann");
+        let mut ann = device(&broker, V5, "ann", "desk");
         let mut phone = device(&broker, version, "bob", "phone");
         // It may hear again what it had not acknowledged for certain when the broker was killed.
         phone.must("whoami", &json!({}));
@@ -81,7 +86,7 @@ fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledge
 
         broker.kill();
         broker.restart();
-        let mut ann = Person::connect(&broker, V5, "ann");
+        let mut ann = device(&broker, V5, "ann", "desk");
         assert!(texts(&kept(&mut ann, "bob")).is_empty(), "it is gone on disk too");
     }
 }

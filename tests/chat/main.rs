@@ -15,3 +15,5 @@ mod people;
 mod places;
 mod private;
 mod requests;
+mod schema;
+mod verbs;

@@ -20,7 +20,7 @@ pub fn in_text(payload: &[u8]) -> impl Iterator<Item = &str> {
         let before = text[..at].chars().next_back();
         let word = text[at + 1..].split(|c: char| c.is_whitespace() || c.is_control()).next()?;
         let begins = before.is_none_or(|c| !c.is_alphanumeric() && c != '@');
-        (begins && !word.is_empty()).then_some(word)
+        (begins && !word.is_empty() && !word.starts_with('@')).then_some(word)
     })
 }
 

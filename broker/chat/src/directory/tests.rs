@@ -4,5 +4,6 @@ mod input;
 mod people;
 mod places;
 mod random;
+mod rights;
 mod scale;
 mod world;

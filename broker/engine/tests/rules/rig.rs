@@ -73,14 +73,8 @@ impl Rig {
         let now = Now { mono_ms: 1_000, unix_ms: 1_800_000_000_000 };
         let restored = katydid_engine::Restored::default();
         Self {
-            engines: katydid_engine::start(
-                &Arc::new(settings),
-                shards,
-                Entropy::replayed(7),
-                now,
-                &restored,
-            )
-            .expect("it starts"),
+            engines: katydid_engine::start(&Arc::new(settings), shards, Entropy::replayed(7), now, &restored)
+                .expect("it starts"),
             now,
             letters: VecDeque::new(),
             commits: VecDeque::new(),
