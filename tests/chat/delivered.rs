@@ -42,7 +42,8 @@ fn await_deleted(person: &mut Person, with: &str, count: usize) -> Vec<Value> {
 
 #[test]
 fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledged_it() {
-    for (version, qos) in [(V3, 1), (V5, 2)] {
+    for (version, is_crash) in [(V3, true), (V5, false)] {
+        let qos = 1;
         let mut broker = Broker::start();
         registered(&broker, "bob");
         registered(&broker, "ann");
@@ -64,8 +65,7 @@ fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledge
         phone.must("whoami", &json!({}));
         assert_eq!(texts(&kept(&mut ann, "bob")), ["sealed lips", "and more"], "one session sleeps");
         drop(phone);
-        // What is in flight at QoS 2 is exact after an orderly end only.
-        if qos == 1 {
+        if is_crash {
             broker.kill()
         } else {
             assert!(broker.terminate().success())
@@ -89,6 +89,21 @@ fn a_private_message_is_gone_when_every_session_of_the_recipient_has_acknowledge
         let mut ann = device(&broker, V5, "ann", "desk");
         assert!(texts(&kept(&mut ann, "bob")).is_empty(), "it is gone on disk too");
     }
+}
+
+#[test]
+fn a_message_of_qos_2_is_gone_as_well() {
+    let broker = Broker::start();
+    registered(&broker, "bob");
+    let mut phone = device(&broker, V5, "bob", "phone");
+    phone.must("profile/set", &json!({ "delete_on_delivery": true }));
+    phone.client.subscribe("user/+/msg/+", 2);
+    let mut ann = Person::connect(&broker, V5, "ann");
+    ann.client.publish_whole(Publish::new("user/bob/msg/ann", "exactly once").will_qos(2));
+    let heard = phone.client.expect_message("exactly once");
+    assert_eq!(texts(&kept(&mut ann, "bob")), ["exactly once"], "it is not acknowledged");
+    phone.client.acknowledge(&heard);
+    await_deleted(&mut ann, "bob", 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::{
     acks::sign_in_reason,
     io::{ConnId, Output},
     link::{Pause, Phase},
+    mutant::Mutant,
     session::Session,
 };
 use katydid_chat::{code::Code, directory::SignIn, permission::UserKind};
@@ -121,7 +122,8 @@ impl Engine {
 
     /// Whom a session's user does not hear.
     pub(crate) fn set_ignored(&mut self, index: u32, id: u64, ignored: Arc<[Arc<str>]>) {
-        if let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) {
+        let session = self.sessions.by_index(index).filter(|session| session.id == id);
+        if let Some(session) = session.filter(|_| !Mutant::IgnoredHeard.is_on()) {
             session.ignored = (!ignored.is_empty()).then_some(ignored);
         }
     }
