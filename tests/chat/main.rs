@@ -11,3 +11,4 @@ mod people;
 mod places;
 mod private;
 mod requests;
+mod search;

@@ -13,6 +13,7 @@ mod chance;
 mod clock;
 mod contacts;
 mod expiry;
+mod find;
 mod look_up;
 mod members;
 mod moderation;
@@ -91,6 +92,8 @@ pub struct Directory {
     dirty_places: BTreeSet<Pid>,
     tickets: Ticket,
     pending: HashMap<Ticket, Pending>,
+    /// Searches that run, by the tickets of the driver.
+    finding: HashMap<Ticket, find::Finding>,
     /// What a password that is being checked is remembered by, with the hash it is checked against.
     memos: HashMap<Ticket, (Pid, [u8; 32], Arc<str>)>,
     /// What follows from the command at hand.
@@ -122,6 +125,7 @@ impl Directory {
             dirty_places: BTreeSet::new(),
             tickets: 0,
             pending: HashMap::new(),
+            finding: HashMap::new(),
             memos: HashMap::new(),
             out: Vec::new(),
             after: Vec::new(),
@@ -175,6 +179,7 @@ impl Directory {
             Command::Hashed { ticket, phc } => self.hashed(ticket, phc),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
+            Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
             Command::Tick => {}
         }
         effects.append(&mut self.out);

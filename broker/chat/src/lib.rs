@@ -13,5 +13,6 @@ pub mod history;
 pub mod name;
 pub mod permission;
 pub mod request;
+pub mod search;
 pub mod time;
 pub mod topic;

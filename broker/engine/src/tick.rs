@@ -37,6 +37,7 @@ impl Engine {
             }
             Input::Hashed { ticket, phc } => self.on_hashed(ticket, &phc),
             Input::VerifiedFor { ticket, good } => self.on_verified_for(ticket, good),
+            Input::Found { ticket, findings } => self.on_found(ticket, &findings),
             Input::Operate { ticket, verb, body } => self.operate(ticket, &verb, &body),
             Input::Reload(settings) => {
                 self.settings = settings;

@@ -11,6 +11,7 @@ mod greeting;
 mod host;
 mod inbox;
 mod listeners;
+pub(crate) mod search;
 mod shard;
 mod signals;
 mod storage;
@@ -27,6 +28,7 @@ use inbox::{Inbox, Letter};
 use katydid_engine::{Counters, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
+use search::{Changes, Indexing, Searching};
 use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
@@ -170,6 +172,9 @@ struct Broker {
     shards: Vec<JoinHandle<()>>,
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
+    searching: Searching,
+    /// None where nothing is on disk.
+    indexing: Option<Indexing>,
     store: OpenStore,
     /// Files to remove at the end.
     unix_sockets: Vec<PathBuf>,
@@ -193,7 +198,13 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
+        let changes = store.is_on_disk().then(Arc::<Changes>::default);
+        let lazy_commit = config.store.lazy_commit;
+        let (storage, storage_link) = Storage::start(&store.store, &inboxes, lazy_commit, changes.clone())?;
+        let (searching, search_link) = Searching::start(&store, &inboxes[0])?;
+        let indexing = changes
+            .map(|changes| Indexing::start(&store, changes, storage_link.clone(), config.store.index_delay))
+            .transpose()?;
         let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
         let (tell, notices) = unbounded_channel();
         let (hosts, orders): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel()).unzip();
@@ -226,7 +237,8 @@ impl Broker {
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
             let links = Arc::clone(&links);
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
-            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify }));
+            let search = search_link.clone();
+            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify, search }));
         }
         let mut threads = Vec::with_capacity(shards);
         for (index, orders) in orders.into_iter().enumerate() {
@@ -261,6 +273,8 @@ impl Broker {
             shards: threads,
             verifiers,
             storage,
+            searching,
+            indexing,
             store,
             unix_sockets,
             verify_refused: verify_link.refused_counter(),
@@ -427,6 +441,10 @@ impl Broker {
         for thread in self.shards.into_iter().chain(self.verifiers) {
             // A panic in there has ended the process already.
             let _ = thread.join();
+        }
+        self.searching.finish();
+        if let Some(indexing) = self.indexing {
+            indexing.finish();
         }
         self.storage.finish();
         drop(self.store);

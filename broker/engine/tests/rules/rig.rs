@@ -153,6 +153,7 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
+            Output::Search { .. } => {}
             Output::Hash { .. } | Output::VerifyFor { .. } | Output::Operated { .. } | Output::Down => {}
         }
     }
