@@ -2,6 +2,7 @@
 
 use super::{QUERY_BYTES, QUERY_WORDS, Words};
 use crate::code::Code;
+use std::collections::VecDeque;
 
 /// What a text must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +53,22 @@ impl Query {
         Ok(Self { clauses })
     }
 
-    /// Whether all of it occurs in a text.
+    /// Whether all of it occurs in a text. Holds a few words of the text at a time, however long it is.
     pub fn fits(&self, text: &str) -> bool {
-        let words: Vec<String> = Words::new(text).collect();
-        self.clauses.iter().all(|clause| clause.fits(&words))
+        let mut left: Vec<&Clause> = self.clauses.iter().collect();
+        let longest = left.iter().map(|clause| clause.words.len()).max().unwrap_or(0);
+        let mut last: VecDeque<String> = VecDeque::with_capacity(longest);
+        for word in Words::new(text) {
+            if last.len() == longest {
+                last.pop_front();
+            }
+            last.push_back(word);
+            left.retain(|clause| !clause.ends(&last));
+            if left.is_empty() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Every word that must occur.
@@ -82,11 +95,13 @@ impl Clause {
         (!words.is_empty()).then_some(Self { words, is_open })
     }
 
-    fn fits(&self, text: &[String]) -> bool {
-        let Some((last, firsts)) = self.words.split_last() else { return true };
-        text.windows(self.words.len()).any(|window| {
-            let Some((end, begin)) = window.split_last() else { return false };
-            begin == firsts && if self.is_open { end.starts_with(last.as_str()) } else { end == last }
-        })
+    /// Whether the words that were read last are those of this clause.
+    fn ends(&self, last: &VecDeque<String>) -> bool {
+        let Some((end, begin)) = self.words.split_last() else { return true };
+        let (Some(from), Some(newest)) = (last.len().checked_sub(self.words.len()), last.back()) else {
+            return false;
+        };
+        let is_end = if self.is_open { newest.starts_with(end.as_str()) } else { newest == end };
+        is_end && last.range(from..last.len() - 1).eq(begin)
     }
 }
