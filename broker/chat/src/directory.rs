@@ -21,6 +21,7 @@ mod pairs;
 mod people;
 mod place_requests;
 mod places;
+pub mod portable;
 mod presence;
 mod records;
 mod requests;

@@ -33,6 +33,7 @@ pub mod mutant;
 pub mod persist;
 mod place;
 mod plain;
+pub mod portable;
 mod publish;
 mod queue;
 mod receive;
