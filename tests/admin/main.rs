@@ -5,6 +5,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[allow(dead_code, reason = "another test target uses the rest")]
 #[path = "../chat/people.rs"]
 mod people;
 

@@ -12,6 +12,7 @@ mod boundary;
 mod chance;
 mod clock;
 mod contacts;
+mod erasure;
 mod expiry;
 mod look_up;
 mod members;
@@ -80,6 +81,8 @@ pub struct Directory {
     places: Places,
     pairs: BTreeMap<(Uid, Uid), Pair>,
     tokens: Tokens,
+    /// Names of those whose messages are being erased, by their keys: nobody has them meanwhile.
+    erasing: BTreeMap<String, Arc<str>>,
     attempts: Attempts,
     numbers: NumbersRecord,
     counters: Counter,
@@ -113,6 +116,7 @@ impl Directory {
             places: Places::default(),
             pairs: BTreeMap::new(),
             tokens: Tokens::new(),
+            erasing: BTreeMap::new(),
             attempts: Attempts::default(),
             numbers: NumbersRecord { v: records::VERSION, ..NumbersRecord::default() },
             counters: Counter::default(),
@@ -176,6 +180,7 @@ impl Directory {
             Command::Hashed { ticket, phc } => self.hashed(ticket, phc),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
+            Command::Erased { user } => self.erased(user),
             Command::Tick => {}
         }
         effects.append(&mut self.out);

@@ -7,6 +7,7 @@
 //!
 //! A place is named by its key (`room/{name}`, `group/{name}`, `user/{a}/{b}`), which is also the key of its records.
 
+pub(crate) mod erasing;
 pub(crate) mod history;
 pub(crate) mod home;
 mod ids;

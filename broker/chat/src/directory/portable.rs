@@ -147,6 +147,10 @@ impl Names {
 /// # Errors
 /// The record does not parse.
 pub fn to_line(names: &Names, scope: &Scope, key: &[u8], value: &[u8]) -> Result<Option<String>, String> {
+    if key.first() == Some(&records::ERASURE) {
+        // What is being erased is no part of what there is.
+        return Ok(None);
+    }
     let line = read(names, key, value)
         .ok_or_else(|| format!("the record {:?} does not parse", String::from_utf8_lossy(key)))?;
     let line = match scope {

@@ -94,6 +94,9 @@ impl Directory {
         if key == name::BROKER || key.starts_with(GUEST) {
             return Err(Code::NameReserved);
         }
+        if self.erasing.contains_key(&key) {
+            return Err(Code::NameReserved);
+        }
         let has_nobody = self.rules.accounts.is_empty() && self.people.by_number.is_empty();
         match proof {
             // Where there is nobody to be, a password proves nothing and is not looked at.

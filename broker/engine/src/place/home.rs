@@ -111,8 +111,8 @@ pub(crate) enum Fetch {
     Ids { place: Arc<str> },
     /// What a place holds beyond what its rules let it keep.
     Excess { place: Arc<str> },
-    /// A page of a log from which a user is erased.
-    Erase { place: Arc<str>, user: Arc<str> },
+    /// A page of the log from which a user is erased.
+    Erase { place: Arc<str> },
     /// Entries for the answer to a request.
     History(Box<super::history::Gathering>),
 }
@@ -484,7 +484,7 @@ impl Engine {
                     self.forget_below(&place, first.seq);
                 }
             }
-            Fetch::Erase { place, user } => self.on_erase(&place, &user, entries),
+            Fetch::Erase { place } => self.on_erase(place, entries),
             Fetch::History(gathering) => self.on_history(*gathering, entries),
         }
     }
