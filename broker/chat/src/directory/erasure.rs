@@ -32,7 +32,7 @@ impl Directory {
         }
         let uid = self.people.by_key.get(&key).copied();
         let is_somebody =
-            uid.and_then(|uid| self.user(uid)).map(|user| &*user.name == ask.name && !user.is_guest);
+            uid.and_then(|uid| self.user(uid)).map(|user| *user.name == *ask.name && !user.is_guest);
         match (is_somebody, uid) {
             (Some(false), _) => return Err(Code::NameSpelling),
             (Some(true), Some(BROKER_UID)) => return Err(Code::UserNotFound),
