@@ -118,7 +118,8 @@ impl Rig {
                     self.commit(shard);
                 }
                 _ => {
-                    (0..self.engines.len()).for_each(|shard| self.tick(shard));
+                    // What a tick's own inputs led to is committed in the next one.
+                    (0..2 * self.engines.len()).for_each(|turn| self.tick(turn % self.engines.len()));
                     for (shard, conn) in std::mem::take(&mut self.passwords) {
                         let verdict = Verdict::Good;
                         self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
