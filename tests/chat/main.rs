@@ -15,5 +15,6 @@ mod people;
 mod places;
 mod private;
 mod requests;
+mod rights;
 mod schema;
 mod verbs;
