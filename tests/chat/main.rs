@@ -8,13 +8,18 @@ mod harness;
 
 mod bad_input;
 mod delivered;
+mod exchange;
 mod mentions;
 mod names;
 mod own;
 mod people;
 mod places;
 mod private;
+mod provider;
 mod requests;
 mod rights;
 mod schema;
+mod scram;
+mod search;
+mod tokens;
 mod verbs;

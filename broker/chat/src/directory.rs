@@ -14,6 +14,7 @@ mod clock;
 mod contacts;
 mod delivered;
 mod expiry;
+mod find;
 mod look_up;
 mod members;
 mod mentions;
@@ -95,6 +96,8 @@ pub struct Directory {
     mentions: BTreeMap<(Uid, Uid, Pid), mentions::Named>,
     tickets: Ticket,
     pending: HashMap<Ticket, Pending>,
+    /// Searches that run, by the tickets of the driver.
+    finding: HashMap<Ticket, find::Finding>,
     /// What a password that is being checked is remembered by, with the hash it is checked against.
     memos: HashMap<Ticket, (Pid, [u8; 32], Arc<str>)>,
     /// What follows from the command at hand.
@@ -127,6 +130,7 @@ impl Directory {
             mentions: BTreeMap::new(),
             tickets: 0,
             pending: HashMap::new(),
+            finding: HashMap::new(),
             memos: HashMap::new(),
             out: Vec::new(),
             after: Vec::new(),
@@ -178,9 +182,10 @@ impl Directory {
             Command::Mentioned { place, seq, from, names } => self.mentioned(place, seq, from, names),
             Command::Request { ticket, session, verb, body } => self.request(ticket, session, verb, body),
             Command::Operate { ticket, verb, body } => self.operate(ticket, verb, body),
-            Command::Hashed { ticket, phc } => self.hashed(ticket, phc),
+            Command::Hashed { ticket, phc, scram } => self.hashed(ticket, phc, scram),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
+            Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
             Command::Tick => {}
         }
         effects.append(&mut self.out);
@@ -220,13 +225,13 @@ impl Directory {
         self.tickets
     }
 
-    fn hashed(&mut self, ticket: Ticket, phc: &str) {
+    fn hashed(&mut self, ticket: Ticket, phc: &str, scram: Option<&str>) {
         match self.pending.remove(&ticket) {
             Some(Pending::Register { reply, account }) => {
-                let outcome = self.registered_with(account, phc).map(Some);
+                let outcome = self.registered_with(account, phc, scram).map(Some);
                 self.conclude(&reply, outcome);
             }
-            Some(Pending::Password { reply, uid }) => self.new_password(&reply, uid, phc),
+            Some(Pending::Password { reply, uid }) => self.new_password(&reply, uid, phc, scram),
             Some(Pending::Create { asker, root, ask }) => self.create_hashed(&asker, root, *ask, phc),
             Some(Pending::Settings { asker, pid, ask }) => self.settings_hashed(&asker, pid, *ask, phc),
             other => self.put_back(ticket, other),

@@ -14,5 +14,7 @@ pub mod mention;
 pub mod name;
 pub mod permission;
 pub mod request;
+pub mod scram;
+pub mod search;
 pub mod time;
 pub mod topic;

@@ -19,8 +19,10 @@ use crate::{
 };
 use foldhash::fast::FixedState;
 use katydid_chat::{
+    code::Code,
     directory::{Command, Directory, Effect, Proof},
     permission::UserKind,
+    search::Findings,
 };
 use slab::Slab;
 use std::{
@@ -45,9 +47,14 @@ impl fmt::Debug for Secret {
 pub(crate) enum Shown {
     None { exclusive: bool },
     Password(Secret),
-    Checked,
+    Checked(Option<Box<str>>),
     Failed,
+    Rejected(Code),
     Certificate,
+    Scram,
+    Proven,
+    Token,
+    Vouched(Arc<str>),
 }
 
 impl Shown {
@@ -55,9 +62,14 @@ impl Shown {
         match self {
             Self::None { exclusive } => Proof::None { exclusive: *exclusive },
             Self::Password(password) => Proof::Password(&password.0),
-            Self::Checked => Proof::Checked,
+            Self::Checked(scram) => Proof::Checked { scram: scram.as_deref() },
             Self::Failed => Proof::Failed,
+            Self::Rejected(code) => Proof::Rejected(*code),
             Self::Certificate => Proof::Certificate,
+            Self::Scram => Proof::Scram,
+            Self::Proven => Proof::Proven,
+            Self::Token => Proof::Token,
+            Self::Vouched(identity) => Proof::Vouched { identity },
         }
     }
 }
@@ -376,13 +388,19 @@ impl Engine {
     }
 
     /// The driver has hashed a password.
-    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str) {
-        self.command(Command::Hashed { ticket, phc });
+    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str, scram: Option<&str>) {
+        self.command(Command::Hashed { ticket, phc, scram });
     }
 
     /// The driver has checked a password.
     pub(crate) fn on_verified_for(&mut self, ticket: u64, good: bool) {
         self.command(Command::Verified { ticket, good });
+    }
+
+    /// The driver has looked for words.
+    pub(crate) fn on_found(&mut self, ticket: u64, findings: &Result<Findings, Code>) {
+        let bytes = self.answer_bytes(ticket);
+        self.command(Command::Found { ticket, findings, bytes });
     }
 
     /// The settings have changed.

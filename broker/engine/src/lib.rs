@@ -16,10 +16,12 @@
 
 pub mod access;
 mod acks;
+pub mod archive;
 pub mod counters;
 mod crossing;
 mod deliver;
 mod desk;
+mod exchange;
 pub mod filter_map;
 mod handshake;
 pub mod io;
@@ -53,7 +55,7 @@ mod permission;
 
 pub use counters::Counters;
 pub use io::{
-    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Vouching, Warning,
 };
 pub use settings::Settings;
 
@@ -61,7 +63,6 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
     io::IoSlice,
     sync::Arc,
 };
@@ -75,17 +76,18 @@ pub struct Restored {
     pub logs: Vec<(katydid_store::LogId, katydid_store::LogStats)>,
 }
 
-/// What nobody can guess, from the driver: two parts that say nothing of each other.
+/// Chance from outside. Identifiers are shown to clients, who could reckon back from them to what they were drawn from: so
+/// nothing secret is drawn from that.
 #[derive(Clone, Copy)]
 pub struct Entropy {
-    /// Seeds identifiers of sessions and logs, which clients see.
+    /// What identifiers of sessions and the like are drawn from.
     pub identifiers: u64,
-    /// Seeds the directory's tokens and names that nobody guesses.
+    /// What tokens, nonces and names that nobody guesses are drawn from: the system's entropy.
     pub secrets: [u8; 32],
 }
 
 impl Entropy {
-    /// Entropy that is none: the same history every time. For simulations only.
+    /// The same each time, for tests that replay a history.
     pub fn replayed(seed: u64) -> Self {
         let mut secrets = [0; 32];
         secrets[..8].copy_from_slice(&seed.to_be_bytes());
@@ -93,8 +95,8 @@ impl Entropy {
     }
 }
 
-impl fmt::Debug for Entropy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Entropy")
     }
 }
@@ -130,6 +132,8 @@ pub struct Engine {
     parts: Slab<route::Parts>,
     /// QoS 2 messages whose part here was stored before a restart, by their digest; they may come again.
     arrived: HashMap<crossing::Mark, u64, FixedState>,
+    /// Wills that were being published before a restart, and are at home here.
+    unpublished: Vec<will::Unpublished>,
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
@@ -161,8 +165,7 @@ const _: () = {
 };
 
 impl Engine {
-    /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
-    /// seeds the identifiers and tokens that it makes. Where there are several, [`start`] makes them all.
+    /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. Where there are several, [`start`] makes them all.
     pub fn new(
         settings: Arc<Settings>,
         shard: ShardId,
@@ -196,6 +199,7 @@ impl Engine {
             templates: deliver::Templates::default(),
             parts: Slab::new(),
             arrived: HashMap::default(),
+            unpublished: Vec::new(),
             subscribing: Slab::new(),
             watching: Slab::new(),
             homes: HashMap::default(),
@@ -301,8 +305,7 @@ impl Engine {
 /// Starts a broker of `shards` shards (at most 64) from what the store held: one engine for each, in order.
 ///
 /// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
-/// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
-/// identifiers and tokens that they make.
+/// everybody who waits for it; a driver that hands out connections before that would lose messages.
 ///
 /// # Errors
 /// A record of the directory that does not parse: its key. Nothing starts on half of what there was.

@@ -11,6 +11,7 @@ mod delivered;
 pub(crate) mod history;
 pub(crate) mod home;
 mod ids;
+mod lagging;
 mod members;
 mod mentions;
 mod rules;
@@ -19,6 +20,7 @@ mod saying;
 pub(crate) mod view;
 
 pub(crate) use home::Arrival;
+pub(crate) use lagging::Lagging;
 pub(crate) use members::{Cause, Entering, EnteringAll, start_of};
 pub(crate) use view::Reading;
 

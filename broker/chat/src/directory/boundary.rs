@@ -30,9 +30,25 @@ pub enum Proof<'a> {
     /// A password, or a token in its place. Never kept, never shown.
     Password(&'a [u8]),
     /// A password that was checked against the hash of [`SignIn::Check`], and fits.
-    Checked,
-    /// A password that was checked and does not fit.
+    Checked {
+        /// Its verifier for SCRAM (text of [`crate::scram::Verifier`]), where it was asked for.
+        scram: Option<&'a str>,
+    },
+    /// A password or a proof that was checked and does not fit.
     Failed,
+    /// The same of something else, for which this is the answer.
+    Rejected(crate::code::Code),
+    /// It wants to prove by SCRAM that it knows the password.
+    Scram,
+    /// It has, against the verifier of [`SignIn::Challenge`].
+    Proven,
+    /// An access token of the provider that has not been looked at; the name may be empty.
+    Token,
+    /// An access token that is good, for this name.
+    Vouched {
+        /// Whom the provider knows: its name and the subject.
+        identity: &'a str,
+    },
     /// A client certificate, checked by the listener.
     Certificate,
 }
@@ -159,6 +175,8 @@ pub enum Command<'a> {
         ticket: Ticket,
         /// The hash.
         phc: &'a str,
+        /// The verifier for SCRAM (text of [`crate::scram::Verifier`]), where it was asked for.
+        scram: Option<&'a str>,
     },
     /// The answer to [`Effect::Verify`].
     Verified {
@@ -171,6 +189,15 @@ pub enum Command<'a> {
     Evicted {
         /// As asked.
         ticket: Ticket,
+    },
+    /// The answer to [`Effect::Search`].
+    Found {
+        /// As asked.
+        ticket: Ticket,
+        /// What was found, in the order of the spots; or why nobody looked.
+        findings: &'a Result<crate::search::Findings, crate::code::Code>,
+        /// How long the answer may be.
+        bytes: usize,
     },
     /// A deadline has passed (see `next_deadline`).
     Tick,
@@ -190,7 +217,18 @@ pub enum SignIn {
     Check {
         /// The hash.
         hash: Arc<str>,
+        /// Whether a password that fits is to be told with its verifier for SCRAM.
+        wants_scram: bool,
     },
+    /// The client is to answer a challenge of SCRAM; then comes [`Proof::Proven`] or [`Proof::Failed`].
+    Challenge {
+        /// What the answer is checked against; nobody's, where there is no such account.
+        verifier: Box<crate::scram::Verifier>,
+        /// The server's part of the nonce.
+        nonce: String,
+    },
+    /// The access token is to be checked; then comes [`Proof::Vouched`] or [`Proof::Rejected`].
+    CheckToken,
     /// Refused, with a code such as `login.wrong-password`.
     Refused(crate::code::Code),
 }
@@ -342,6 +380,13 @@ pub enum Effect {
         /// [`crate::request::refusal`] with [`crate::code::Code::Failed`].
         id: Option<String>,
     },
+    /// Look for words in the logs of places, on another thread, and say [`Command::Found`].
+    Search {
+        /// Of the request; comes back with what was found.
+        ticket: Ticket,
+        /// What, and where.
+        quest: Box<crate::search::Quest>,
+    },
     /// Whom a user does not hear, from here on, in every session.
     Ignores {
         /// The user.
@@ -368,6 +413,8 @@ pub enum Effect {
     Hash {
         /// Comes back with the answer.
         ticket: Ticket,
+        /// Whether it is an account's, for which a verifier for SCRAM is made too.
+        wants_scram: bool,
         /// The password, wiped after use.
         password: Vec<u8>,
     },

@@ -81,7 +81,11 @@ impl Engine {
                     Crossing::History(Box::new(HistoryOf { place, window, without, id, bytes, ticket }))
                 });
             }
+            Effect::Search { ticket, quest } => self.outputs.push_back(Output::Search { ticket, quest }),
             Effect::Ignores { user, ignored } => self.ignores(user, ignored),
+            Effect::Hash { ticket, wants_scram, password } => {
+                self.outputs.push_back(Output::Hash { ticket, wants_scram, password });
+            }
             Effect::Forgets { user, forgets } => {
                 let sessions = self.desk.as_deref().map(|desk| desk.sessions_of(&user)).unwrap_or_default();
                 for (session, at) in sessions {
@@ -89,7 +93,6 @@ impl Engine {
                 }
             }
             Effect::Forget { place, user } => self.forget_delivered(place, user),
-            Effect::Hash { ticket, password } => self.outputs.push_back(Output::Hash { ticket, password }),
             Effect::Verify { ticket, hash, password } => {
                 self.outputs.push_back(Output::VerifyFor { ticket, hash, password });
             }
@@ -167,7 +170,7 @@ impl Engine {
     }
 
     /// How long the answer to a request may be.
-    fn answer_bytes(&self, ticket: u64) -> usize {
+    pub(super) fn answer_bytes(&self, ticket: u64) -> usize {
         match self.desk.as_deref().and_then(|desk| desk.askers.get(ticket as usize)) {
             Some(Asker::Request { bytes, .. }) => *bytes,
             _ => super::requests::ANSWER_BYTES,
