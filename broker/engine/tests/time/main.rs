@@ -4,6 +4,7 @@
 //! `cargo test -p katydid-engine --test time`.
 
 #[path = "../simulation/random.rs"]
+#[allow(dead_code, reason = "the tests of rights use all of it")]
 mod random;
 #[path = "../rights/rig.rs"]
 #[allow(dead_code, reason = "the tests of rights use all of it")]
