@@ -274,13 +274,15 @@ impl Engine {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
             session.ends_at_ms = 0;
         }
+        let will = request.will.clone().map(|mut will| {
+            Arc::make_mut(&mut will.message).publisher = publisher;
+            self.arm_will(index, &mut will);
+            will
+        });
         if let Some(link) = self.links.by_slot(slot) {
             link.phase = Phase::Open(index);
             link.last_received_ms = now.mono_ms;
-            link.will = request.will.clone().map(|mut will| {
-                Arc::make_mut(&mut will.message).publisher = publisher;
-                will
-            });
+            link.will = will;
         }
         self.tell_connected(index, slot);
         self.save_session(index);
@@ -356,6 +358,7 @@ impl Engine {
             name: None,
             kind: request.kind,
             ignored: None,
+            forgets: false,
             stood: HashMap::default(),
             link: None,
             expiry_secs: 0,
@@ -366,6 +369,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             queue: None,
             seats: Vec::new(),
+            lagging: None,
             will: None,
             stamp: 0,
             merged: 0,
@@ -451,8 +455,10 @@ impl Engine {
         session.link = None;
         let expiry_secs = session.expiry_secs;
         self.tell_disconnected(index);
-        if let (Some(will), true) = (will, publish_will) {
-            self.schedule_will(index, *will);
+        match will {
+            Some(will) if publish_will => self.schedule_will(index, *will),
+            Some(will) => self.discard_will(index, &will),
+            None => {}
         }
         self.rest_places(index);
         if expiry_secs > 0 {

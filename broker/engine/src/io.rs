@@ -140,7 +140,8 @@ pub enum Output {
         /// The message.
         message: ShardMessage,
     },
-    /// Commit to the store, in the order of the numbers, and say [`Input::Durable`].
+    /// Commit to the store, in the order of the numbers, and say [`Input::Durable`]. A commit is before those that other
+    /// shards make because of messages that were handed out with it.
     Commit {
         /// Number of the commit, growing by one.
         number: u64,

@@ -88,7 +88,9 @@ pub struct Entropy {
 impl Entropy {
     /// The same each time, for tests that replay a history.
     pub fn replayed(seed: u64) -> Self {
-        Self { identifiers: seed, secrets: [seed as u8; 32] }
+        let mut secrets = [0; 32];
+        secrets[..8].copy_from_slice(&seed.to_be_bytes());
+        Self { identifiers: seed, secrets }
     }
 }
 
@@ -129,6 +131,8 @@ pub struct Engine {
     parts: Slab<route::Parts>,
     /// QoS 2 messages whose part here was stored before a restart, by their digest; they may come again.
     arrived: HashMap<crossing::Mark, u64, FixedState>,
+    /// Wills that were being published before a restart, and are at home here.
+    unpublished: Vec<will::Unpublished>,
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
@@ -194,6 +198,7 @@ impl Engine {
             templates: deliver::Templates::default(),
             parts: Slab::new(),
             arrived: HashMap::default(),
+            unpublished: Vec::new(),
             subscribing: Slab::new(),
             watching: Slab::new(),
             homes: HashMap::default(),

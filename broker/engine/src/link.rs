@@ -65,6 +65,8 @@ pub(crate) struct Link {
     /// One and a half times the keep alive; 0 is off.
     pub(crate) silence_ms: u64,
     pub(crate) last_received_ms: u64,
+    /// When the last bytes of a packet came that is not whole yet; 0 while none is.
+    pub(crate) half_since_ms: u64,
     /// When its timer is set; 0 is not at all.
     pub(crate) deadline_ms: u64,
     /// The longest packet that the client takes.
@@ -177,6 +179,7 @@ impl Links {
             peer,
             silence_ms: 0,
             last_received_ms: now.mono_ms,
+            half_since_ms: 0,
             deadline_ms: 0,
             packet_bytes: u32::MAX,
             problem_information: true,

@@ -59,7 +59,10 @@ impl Engine {
                 }
                 Err(error) if is_greeting => return self.refuse_greeting(conn, error, rest, bytes.len()),
                 Err(error) => Err(error.into()),
-                Ok(None) => return used,
+                Ok(None) => {
+                    self.note_half(conn, !rest.is_empty());
+                    return used;
+                }
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
                 // One of an earlier connection counts too: its effect may be on the way.
                 Ok(Some(frame)) if is_subscription(frame.packet_type) && self.is_subscribing(conn) => {
@@ -70,6 +73,7 @@ impl Engine {
                     // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
                     if let Some(link) = self.links.by_conn(conn) {
                         link.last_received_ms = now_ms;
+                        link.half_since_ms = 0;
                     }
                     used += frame.len;
                     self.links.counters.packets_received += 1;
@@ -132,6 +136,11 @@ impl Engine {
         } else {
             self.links.counters.protocol_errors += 1;
         }
+        self.warn(conn, fault);
+    }
+
+    /// Says what a peer did wrong, once a connection.
+    pub(crate) fn warn(&mut self, conn: ConnId, fault: Fault) {
         if let Some(link) = self.links.by_conn(conn)
             && !link.has_warned
         {
@@ -212,8 +221,9 @@ impl Engine {
     fn on_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.puback(ack.packet_id) {
-            Ok(_) => {
+            Ok(sent) => {
                 session.has_moved = true;
+                let forgets = session.forgets;
                 let resumed = session.resumed.iter_mut();
                 let mut open = resumed.filter(|it| it.packet_id == ack.packet_id && !it.is_acknowledged);
                 if let Some(resumed) = open.next() {
@@ -221,6 +231,9 @@ impl Engine {
                     self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
                 }
                 self.sessions.mark_ready(index);
+                if forgets {
+                    self.tell_delivered(index, &sent);
+                }
                 Ok(())
             }
             Err(AckError::Unknown) => Ok(()),
@@ -233,14 +246,18 @@ impl Engine {
         let is_kept = session.is_persistent() && self.journal.is_on();
         let id = ack.packet_id;
         match session.outbound.pubrec(id, ack.reason.is_error()) {
-            Ok(RecOutcome::Release(_)) => {
+            Ok(RecOutcome::Release(sent)) => {
                 session.has_moved = true;
+                let forgets = session.forgets;
                 if is_kept {
                     // PUBREL leaves when its state is on disk, so that a crash cannot send the message again.
                     self.journal.push(persist::put_outbound(session, id, None));
                     self.journal.wait(Waiter::Release(index, conn, id));
                 } else {
                     self.links.send_release(conn.slot, id);
+                }
+                if forgets {
+                    self.tell_delivered(index, &sent);
                 }
             }
             Ok(RecOutcome::Again) => self.links.send_release(conn.slot, id),

@@ -13,6 +13,7 @@ use crate::{
     message::Message,
     mutant::Mutant,
     persist,
+    receive::Fault,
     timers::Timer,
 };
 use katydid_chat::code::Code;
@@ -23,6 +24,8 @@ use std::{io::IoSlice, sync::Arc};
 pub(crate) const IDLE_ROOMS_MS: u64 = 30_000;
 /// How long delivery positions that moved may stay unwritten.
 const POSITIONS_MS: u64 = 1_000;
+/// How long the rest of a packet may keep its sender waiting for, where its keep alive allows more.
+const HALF_MS: u64 = 60_000;
 /// Slices of one gathered write.
 const SLICES: usize = 64;
 
@@ -84,7 +87,9 @@ impl Engine {
             Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
             Crossing::Signal { place, message } => self.signal_here(&place, &message),
             Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
-            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
+            Crossing::Page { ticket, entries, next, first } => {
+                self.on_page(ticket, entries, next, first);
+            }
             other => self.on_chat_crossing(from, other),
         }
     }
@@ -116,6 +121,12 @@ impl Engine {
             Crossing::HistoryPage { ticket, payload } => self.history_answered(ticket, payload),
             Crossing::Erase { user } => self.erase_here(&user),
             Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
+            Crossing::Forgets { index, session, forgets } => self.set_forgets(index, session, forgets),
+            Crossing::HowFar { ticket, index, session, place } => {
+                let below = self.acknowledged_below(index, session, &place);
+                self.ask(Asked::Reached { ticket, below });
+            }
+            Crossing::Forget { place, user, below } => self.forget_at_home(&place, &user, below),
             Crossing::Dismiss { index, session, ends } => self.dismiss(index, session, ends),
             Crossing::Answer { to, payload } => self.deliver_answer(&to, &payload),
             Crossing::Amended { place, entry } => self.amend_here(&place, &entry),
@@ -184,6 +195,7 @@ impl Engine {
             match timer {
                 Timer::Link(slot) => self.link_due(slot, at_ms),
                 Timer::Will(index) => self.fire_will(index),
+                Timer::Unpublished => self.publish_unpublished(|_| true),
                 Timer::Expiry(index) => {
                     if let Some(session) = self.sessions.by_index(index) {
                         session.ends_at_ms = 0;
@@ -217,6 +229,9 @@ impl Engine {
                 if link.paused != 0 {
                     // Nobody reads from it: it is not silent.
                     link.last_received_ms = now_ms;
+                    if link.half_since_ms > 0 {
+                        link.half_since_ms = now_ms;
+                    }
                 }
                 if link.rate_until_ms <= now_ms {
                     self.links.resume(slot, Pause::Rate);
@@ -233,8 +248,13 @@ impl Engine {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_slot(slot) else { return };
         let silent_ms = (link.silence_ms > 0).then_some(link.last_received_ms + link.silence_ms);
-        if silent_ms.is_some_and(|silent_ms| silent_ms <= now_ms) {
+        let half_ms = (link.half_since_ms > 0).then_some(link.half_since_ms + HALF_MS);
+        if silent_ms.into_iter().chain(half_ms).any(|at_ms| at_ms <= now_ms) {
+            let conn = link.conn;
             self.links.counters.keep_alive_timeouts += 1;
+            if half_ms.is_some() {
+                self.warn(conn, Fault(ReasonCode::KeepAliveTimeout, "the rest of a packet never came"));
+            }
             self.disconnect(slot, ReasonCode::KeepAliveTimeout);
             return;
         }
@@ -244,9 +264,29 @@ impl Engine {
             return self.disconnect_for(slot, farewell_reason(code), Some(code));
         }
         let rated_ms = link.is_paused_for(Pause::Rate).then_some(link.rate_until_ms);
-        let Some(due_ms) = silent_ms.into_iter().chain(rated_ms).chain(expires_ms).min() else { return };
+        let dues = silent_ms.into_iter().chain(half_ms).chain(rated_ms).chain(expires_ms);
+        let Some(due_ms) = dues.min() else { return };
         link.deadline_ms = due_ms;
         self.timers.set(due_ms, Timer::Link(slot));
+    }
+
+    /// What a client has sent ends in the middle of a packet, or does not. The timer is set where none is there that
+    /// comes in time; most packets are whole long before it is due.
+    pub(crate) fn note_half(&mut self, conn: ConnId, is_half: bool) {
+        let now_ms = self.now.mono_ms;
+        let Some(link) = self.links.by_conn(conn) else { return };
+        if !is_half || !matches!(link.phase, Phase::Open(_)) {
+            return;
+        }
+        link.half_since_ms = now_ms;
+        let due_ms = now_ms + HALF_MS;
+        if link.deadline_ms == 0 || link.deadline_ms > due_ms {
+            if link.deadline_ms != 0 {
+                self.timers.cancel(link.deadline_ms, Timer::Link(conn.slot));
+            }
+            link.deadline_ms = due_ms;
+            self.timers.set(due_ms, Timer::Link(conn.slot));
+        }
     }
 
     pub(crate) fn end_tick(&mut self) {
@@ -285,13 +325,7 @@ impl Engine {
         }
         if open.is_some() {
             self.walk_on(index);
-            let seats = self.sessions.peek(index).map(|session| session.seats.len()).unwrap_or(0);
-            for at in 0..seats {
-                let seat = self.sessions.peek(index).and_then(|session| session.seats.get(at).copied());
-                if let Some(seat) = seat {
-                    self.advance_member(seat.view, seat.member);
-                }
-            }
+            self.advance_places(index);
         }
         self.note_moved(index);
     }

@@ -35,7 +35,6 @@ use signals::Signal;
 use std::{
     error::Error,
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     panic,
     path::PathBuf,
@@ -198,7 +197,9 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
+        let folder = config.store.path.clone().unwrap_or_default();
+        let (storage, storage_link) =
+            Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder)?;
         let openid = Arc::new(OpenId::new(inboxes.clone().into()));
         openid.set(config.provider.clone());
         let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes, &openid)?;
@@ -449,9 +450,10 @@ impl Broker {
 
 /// The system's.
 fn entropy() -> Entropy {
-    let mut secrets = [0; 32];
+    let (mut identifiers, mut secrets) = ([0; 8], [0; 32]);
+    OsRng.fill_bytes(&mut identifiers);
     OsRng.fill_bytes(&mut secrets);
-    Entropy { identifiers: RandomState::new().build_hasher().finish(), secrets }
+    Entropy { identifiers: u64::from_be_bytes(identifiers), secrets }
 }
 
 fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {

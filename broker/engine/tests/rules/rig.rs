@@ -295,6 +295,10 @@ impl Rig {
     }
 
     pub(crate) fn publish(&mut self, link: Link, id: u16, topic: &str, retain: bool) {
+        self.publish_text(link, id, topic, "payload", retain);
+    }
+
+    pub(crate) fn publish_text(&mut self, link: Link, id: u16, topic: &str, text: &str, retain: bool) {
         let publish = Publish {
             dup: false,
             qos: QoS::AtLeastOnce,
@@ -303,7 +307,7 @@ impl Rig {
             packet_id: Some(packet_id(id)),
             topic_alias: None,
             properties: PublishProperties::default(),
-            payload: b"payload",
+            payload: text.as_bytes(),
         };
         let mut out = Vec::new();
         encode::publish(&mut out, link.version, &publish).expect("it is short");
@@ -324,6 +328,17 @@ impl Rig {
             Err(std::io::ErrorKind::WouldBlock.into())
         });
         bytes
+    }
+
+    /// Time passes, nothing happens meanwhile, and then everything settles.
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
+        self.now = Now { mono_ms: self.now.mono_ms + ms, unix_ms: self.now.unix_ms + ms };
+        for engine in &mut self.engines {
+            if engine.next_deadline().is_some_and(|at| at <= self.now.mono_ms) {
+                engine.handle(self.now, Input::Tick);
+            }
+        }
+        self.settle();
     }
 
     /// What the client got since it was last asked for.

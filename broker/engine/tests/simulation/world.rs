@@ -203,6 +203,8 @@ impl World {
     /// Hands a shard the oldest message of another.
     pub(crate) fn pass(&mut self, to: usize, from: usize) -> bool {
         let Some(message) = self.shards[to].inboxes[from].pop_front() else { return false };
+        // What a shard commits is with the writer before others read its letters.
+        while self.disk.take(from) {}
         let from = ShardId(from as u16);
         self.shards[to].engine.handle(self.now, Input::Shard { from, message });
         self.touched(to);

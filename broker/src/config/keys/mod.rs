@@ -190,7 +190,8 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Is("2"),
         Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
         Restart,
-        "Threads that verify passwords. Each costs 19MiB while it does.",
+        "Threads that verify passwords. Each costs 19MiB while it does. At most 4,096 passwords wait for one; CONNECT beyond \
+         is refused with 0x89 (server busy) and counted in verifications_refused.",
     ),
     key(
         "sys.interval",
@@ -660,7 +661,8 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         },
         [
             "What happens when that queue is full: the oldest message is dropped, or a connected client is disconnected \
-             with 0x97.",
+             with 0x97. The oldest is dropped in any case while a client is away, and when it has come back until it has \
+             caught up with half of its queue.",
             "None",
             "dropped_queue_full",
         ],
@@ -696,7 +698,11 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "limits.subscriptions",
         "10000",
         count(u32::MAX as u64, |d, v| d.limits.subscriptions = v as usize),
-        ["Subscriptions a session.", "About 200 bytes and its filter for each", "refused_subscriptions"],
+        [
+            "Subscriptions a session; those for one room, or for every room, are at most 64 besides.",
+            "About 200 bytes and its filter for each",
+            "refused_subscriptions",
+        ],
     ),
     limit(
         "limits.topic-length",

@@ -108,6 +108,8 @@ pub(super) struct Shard {
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
     newcomers: Vec<Newcomer>,
+    /// Connections that are read again.
+    resumed: Vec<ConnId>,
     /// Connections that broke while nobody reads from them.
     broken: Vec<ConnId>,
     /// Whether the engine was fed after it settled.
@@ -171,6 +173,7 @@ impl Shard {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
             newcomers: Vec::new(),
+            resumed: Vec::new(),
             broken: Vec::new(),
             fed_late: false,
             is_stirred: false,
@@ -228,8 +231,12 @@ impl Shard {
     pub(super) fn hand_out(&mut self, now: Now) {
         self.is_stirred = false;
         self.engine.settle(now);
-        self.carry_outputs(now);
+        self.carry_outputs();
         self.post_letters();
+        // Not before: what follows from these is committed with the next tick, and no letter may be ahead of its commit.
+        for conn in std::mem::take(&mut self.resumed) {
+            self.resume(now, conn);
+        }
     }
 
     /// The shards of which the last wait told something, in the order in which it happened.

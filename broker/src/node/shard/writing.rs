@@ -12,7 +12,7 @@ use crate::node::{
 
 impl Shard {
     /// Carries out everything that the engine wants.
-    pub(super) fn carry_outputs(&mut self, now: Now) {
+    pub(super) fn carry_outputs(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Close { conn, has_last_word } => {
@@ -54,11 +54,12 @@ impl Shard {
                     self.links.operators.give(ticket, payload);
                 }
                 Output::Pause { conn } => {
+                    self.resumed.retain(|resumed| *resumed != conn);
                     if let Some(connection) = self.table.find(conn) {
                         connection.paused = true;
                     }
                 }
-                Output::Resume { conn } => self.resume(now, conn),
+                Output::Resume { conn } => self.resumed.push(conn),
                 Output::Down => self.links.tell(Notice::Down { shard: self.index }),
             }
         }
