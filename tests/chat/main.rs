@@ -6,9 +6,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod exchange;
 mod names;
 mod people;
 mod places;
 mod private;
+mod provider;
 mod requests;
+mod scram;
 mod search;
+mod tokens;

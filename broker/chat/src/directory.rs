@@ -176,7 +176,7 @@ impl Directory {
             Command::Said { place, .. } => self.said(place),
             Command::Request { ticket, session, verb, body } => self.request(ticket, session, verb, body),
             Command::Operate { ticket, verb, body } => self.operate(ticket, verb, body),
-            Command::Hashed { ticket, phc } => self.hashed(ticket, phc),
+            Command::Hashed { ticket, phc, scram } => self.hashed(ticket, phc, scram),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
             Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
@@ -219,13 +219,13 @@ impl Directory {
         self.tickets
     }
 
-    fn hashed(&mut self, ticket: Ticket, phc: &str) {
+    fn hashed(&mut self, ticket: Ticket, phc: &str, scram: Option<&str>) {
         match self.pending.remove(&ticket) {
             Some(Pending::Register { reply, account }) => {
-                let outcome = self.registered_with(account, phc).map(Some);
+                let outcome = self.registered_with(account, phc, scram).map(Some);
                 self.conclude(&reply, outcome);
             }
-            Some(Pending::Password { reply, uid }) => self.new_password(&reply, uid, phc),
+            Some(Pending::Password { reply, uid }) => self.new_password(&reply, uid, phc, scram),
             Some(Pending::Create { asker, root, ask }) => self.create_hashed(&asker, root, *ask, phc),
             Some(Pending::Settings { asker, pid, ask }) => self.settings_hashed(&asker, pid, *ask, phc),
             other => self.put_back(ticket, other),

@@ -13,6 +13,7 @@ pub mod history;
 pub mod name;
 pub mod permission;
 pub mod request;
+pub mod scram;
 pub mod search;
 pub mod time;
 pub mod topic;

@@ -23,11 +23,23 @@ pub(crate) struct Reply {
     pub(crate) token: AckToken,
 }
 
-/// The packet identifier of an inbound QoS 2 message of a session that outlives its connection: stored with the message.
+/// What is stored together with a message, so that it is taken in once: the packet identifier of an inbound QoS 2 message
+/// of a session that outlives its connection, or, with an identifier that no packet has, that a will is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
     pub(crate) session: u64,
     pub(crate) packet_id: u16,
+}
+
+impl Mark {
+    /// The will of a session.
+    pub(crate) fn of_will(session: u64) -> Self {
+        Self { session, packet_id: 0 }
+    }
+
+    pub(crate) fn is_will(self) -> bool {
+        self.packet_id == 0
+    }
 }
 
 /// Where a subscription to a place starts, as its home understands it.

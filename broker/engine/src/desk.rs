@@ -46,9 +46,14 @@ impl fmt::Debug for Secret {
 pub(crate) enum Shown {
     None { exclusive: bool },
     Password(Secret),
-    Checked,
+    Checked(Option<Box<str>>),
     Failed,
+    Rejected(Code),
     Certificate,
+    Scram,
+    Proven,
+    Token,
+    Vouched(Arc<str>),
 }
 
 impl Shown {
@@ -56,9 +61,14 @@ impl Shown {
         match self {
             Self::None { exclusive } => Proof::None { exclusive: *exclusive },
             Self::Password(password) => Proof::Password(&password.0),
-            Self::Checked => Proof::Checked,
+            Self::Checked(scram) => Proof::Checked { scram: scram.as_deref() },
             Self::Failed => Proof::Failed,
+            Self::Rejected(code) => Proof::Rejected(*code),
             Self::Certificate => Proof::Certificate,
+            Self::Scram => Proof::Scram,
+            Self::Proven => Proof::Proven,
+            Self::Token => Proof::Token,
+            Self::Vouched(identity) => Proof::Vouched { identity },
         }
     }
 }
@@ -190,10 +200,7 @@ pub(crate) type Asks = VecDeque<(ShardId, Asked)>;
 
 impl Engine {
     /// Makes the directory of what the store held.
-    pub(crate) fn open_desk(&mut self, restored: &crate::Restored, entropy: u64) {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&entropy.to_be_bytes());
-        seed[8..].chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.random().to_be_bytes()));
+    pub(crate) fn open_desk(&mut self, restored: &crate::Restored, seed: [u8; 32]) {
         let of_chat = restored.records.iter().filter(|(space, ..)| *space == persist::CHAT);
         let records = of_chat.map(|(_, key, value)| (&key[..], &value[..]));
         match Directory::restore(self.settings.chat_rules(), seed, records) {
@@ -355,8 +362,8 @@ impl Engine {
     }
 
     /// The driver has hashed a password.
-    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str) {
-        self.command(Command::Hashed { ticket, phc });
+    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str, scram: Option<&str>) {
+        self.command(Command::Hashed { ticket, phc, scram });
     }
 
     /// The driver has checked a password.

@@ -10,6 +10,7 @@
 pub(crate) mod history;
 pub(crate) mod home;
 mod ids;
+mod lagging;
 mod members;
 mod rules;
 mod run;
@@ -17,6 +18,7 @@ mod saying;
 pub(crate) mod view;
 
 pub(crate) use home::Arrival;
+pub(crate) use lagging::Lagging;
 pub(crate) use members::{Cause, Entering, EnteringAll, start_of};
 pub(crate) use view::Reading;
 

@@ -4,8 +4,8 @@
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
 use crate::{
-    acks::AckToken, message::Shared, queue::Queue, retained::Walks, subscriptions::Subscriptions,
-    will::DelayedWill,
+    acks::AckToken, message::Shared, place::Lagging, queue::Queue, retained::Walks,
+    subscriptions::Subscriptions, will::DelayedWill,
 };
 use foldhash::fast::FixedState;
 use katydid_chat::permission::UserKind;
@@ -138,6 +138,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) seats: Vec<Seat>,
+    /// Those of them that have something to be sent.
+    pub(crate) lagging: Option<Box<Lagging>>,
     pub(crate) will: Option<Box<DelayedWill>>,
     /// Which publish looked at it last, and where its merged subscriptions are.
     pub(crate) stamp: u32,

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use katydid_chat::{code::Code, search::Findings};
-use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage, Verdict};
+use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage, Verdict, Vouching};
 use katydid_store::Entry;
 use mio::Waker;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,15 @@ pub(super) enum Letter {
         conn: ConnId,
         /// What became of it.
         verdict: Verdict,
+        /// Its verifier for SCRAM, where it was asked for.
+        scram: Option<Box<str>>,
+    },
+    /// An access token was looked at.
+    Vouched {
+        /// The connection that waits.
+        conn: ConnId,
+        /// What became of it.
+        vouching: Vouching,
     },
     /// The directory's password was hashed, or checked, or the operator asks for something.
     Directory(DirectoryInput),
@@ -65,6 +74,8 @@ pub(super) enum DirectoryInput {
         ticket: u64,
         /// The hash.
         phc: String,
+        /// The verifier for SCRAM, where it was asked for.
+        scram: Option<Box<str>>,
     },
     /// A password was checked.
     Checked {
@@ -113,8 +124,11 @@ impl Letter {
             Self::Shard { from, message } => Ok(Input::Shard { from, message }),
             Self::Durable(number) => Ok(Input::Durable { number }),
             Self::Fetched { ticket, entries } => Ok(Input::Fetched { ticket, entries }),
-            Self::Verified { conn, verdict } => Ok(Input::Verified { conn, verdict }),
-            Self::Directory(DirectoryInput::Hashed { ticket, phc }) => Ok(Input::Hashed { ticket, phc }),
+            Self::Verified { conn, verdict, scram } => Ok(Input::Verified { conn, verdict, scram }),
+            Self::Vouched { conn, vouching } => Ok(Input::Vouched { conn, vouching }),
+            Self::Directory(DirectoryInput::Hashed { ticket, phc, scram }) => {
+                Ok(Input::Hashed { ticket, phc, scram })
+            }
             Self::Directory(DirectoryInput::Checked { ticket, good }) => {
                 Ok(Input::VerifiedFor { ticket, good })
             }

@@ -15,6 +15,7 @@ use katydid_store::{
 };
 use std::{
     io,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -179,6 +180,7 @@ impl Storage {
         store: &Arc<dyn Store>,
         inboxes: &[Arc<Inbox>],
         lazy_commit: Duration,
+        folder: &Path,
         changes: Option<Arc<Changes>>,
     ) -> io::Result<(Self, StorageLink)> {
         let (commits, queued) = queue::commits();
@@ -192,9 +194,10 @@ impl Storage {
             changes,
             counters: Arc::clone(&counters),
         };
+        let database = folder.display().to_string();
         threads.push(thread::Builder::new().name("store-writer".into()).spawn(move || {
             if let Err(error) = writer.run(&queued) {
-                error!(%error, "a commit failed; nothing is acknowledged any more");
+                error!(%error, database, "a commit failed; nothing is acknowledged any more");
                 std::process::exit(1);
             }
         })?);

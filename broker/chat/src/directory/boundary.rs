@@ -30,9 +30,25 @@ pub enum Proof<'a> {
     /// A password, or a token in its place. Never kept, never shown.
     Password(&'a [u8]),
     /// A password that was checked against the hash of [`SignIn::Check`], and fits.
-    Checked,
-    /// A password that was checked and does not fit.
+    Checked {
+        /// Its verifier for SCRAM (text of [`crate::scram::Verifier`]), where it was asked for.
+        scram: Option<&'a str>,
+    },
+    /// A password or a proof that was checked and does not fit.
     Failed,
+    /// The same of something else, for which this is the answer.
+    Rejected(crate::code::Code),
+    /// It wants to prove by SCRAM that it knows the password.
+    Scram,
+    /// It has, against the verifier of [`SignIn::Challenge`].
+    Proven,
+    /// An access token of the provider that has not been looked at; the name may be empty.
+    Token,
+    /// An access token that is good, for this name.
+    Vouched {
+        /// Whom the provider knows: its name and the subject.
+        identity: &'a str,
+    },
     /// A client certificate, checked by the listener.
     Certificate,
 }
@@ -148,6 +164,8 @@ pub enum Command<'a> {
         ticket: Ticket,
         /// The hash.
         phc: &'a str,
+        /// The verifier for SCRAM (text of [`crate::scram::Verifier`]), where it was asked for.
+        scram: Option<&'a str>,
     },
     /// The answer to [`Effect::Verify`].
     Verified {
@@ -188,7 +206,18 @@ pub enum SignIn {
     Check {
         /// The hash.
         hash: Arc<str>,
+        /// Whether a password that fits is to be told with its verifier for SCRAM.
+        wants_scram: bool,
     },
+    /// The client is to answer a challenge of SCRAM; then comes [`Proof::Proven`] or [`Proof::Failed`].
+    Challenge {
+        /// What the answer is checked against; nobody's, where there is no such account.
+        verifier: Box<crate::scram::Verifier>,
+        /// The server's part of the nonce.
+        nonce: String,
+    },
+    /// The access token is to be checked; then comes [`Proof::Vouched`] or [`Proof::Rejected`].
+    CheckToken,
     /// Refused, with a code such as `login.wrong-password`.
     Refused(crate::code::Code),
 }
@@ -358,6 +387,8 @@ pub enum Effect {
     Hash {
         /// Comes back with the answer.
         ticket: Ticket,
+        /// Whether it is an account's, for which a verifier for SCRAM is made too.
+        wants_scram: bool,
         /// The password, wiped after use.
         password: Vec<u8>,
     },

@@ -64,6 +64,10 @@ pub(super) struct ProfileState {
 pub(super) struct Account {
     pub(super) number: u64,
     pub(super) hash: Option<Arc<str>>,
+    /// The verifier of the same password for SCRAM.
+    pub(super) scram: Option<Arc<str>>,
+    /// Whose it is at the provider that vouched for it.
+    pub(super) identity: Option<Arc<str>>,
     pub(super) created_ms: u64,
     pub(super) seen_ms: u64,
     pub(super) address: Option<String>,
@@ -156,6 +160,8 @@ impl User {
                     name: self.name.to_string(),
                     number: account.number,
                     hash: account.hash.as_deref().map(str::to_owned),
+                    scram: account.scram.as_deref().map(str::to_owned),
+                    identity: account.identity.as_deref().map(str::to_owned),
                     created_ms: account.created_ms,
                     seen_ms: account.seen_ms,
                     address: account.address.clone(),
@@ -267,6 +273,8 @@ impl Directory {
         let account = Account {
             number: self.numbers.account,
             hash,
+            scram: None,
+            identity: None,
             created_ms: self.clock.wall,
             seen_ms: 0,
             address: None,

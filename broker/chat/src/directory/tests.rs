@@ -4,6 +4,7 @@ mod find;
 mod input;
 mod people;
 mod places;
+mod proofs;
 mod random;
 mod scale;
 mod world;

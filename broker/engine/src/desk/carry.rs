@@ -83,7 +83,9 @@ impl Engine {
             }
             Effect::Search { ticket, quest } => self.outputs.push_back(Output::Search { ticket, quest }),
             Effect::Ignores { user, ignored } => self.ignores(user, ignored),
-            Effect::Hash { ticket, password } => self.outputs.push_back(Output::Hash { ticket, password }),
+            Effect::Hash { ticket, wants_scram, password } => {
+                self.outputs.push_back(Output::Hash { ticket, wants_scram, password });
+            }
             Effect::Verify { ticket, hash, password } => {
                 self.outputs.push_back(Output::VerifyFor { ticket, hash, password });
             }

@@ -3,7 +3,6 @@
 use super::{Asked, Shown};
 use crate::{
     Engine,
-    acks::sign_in_reason,
     io::{ConnId, Output},
     link::{Pause, Phase},
     session::Session,
@@ -22,6 +21,9 @@ impl Engine {
 
     /// The directory has answered.
     pub(crate) fn on_signed_in(&mut self, conn: ConnId, outcome: SignIn) {
+        if self.links.by_conn(conn).is_some_and(|link| matches!(link.phase, Phase::Open(_))) {
+            return self.on_signed_in_again(conn, outcome);
+        }
         match outcome {
             SignIn::Enter { kind: UserKind::Anonymous, .. } if !self.lets_anonymous_in(conn) => {
                 if self.take_request(conn).is_some() {
@@ -33,21 +35,20 @@ impl Engine {
                 let Some(mut request) = self.take_request(conn) else { return };
                 request.account = Some(user);
                 request.kind = kind;
+                self.conclude_exchange(conn, &mut request);
                 self.enter(conn.slot, *request);
             }
-            SignIn::Check { hash } => {
+            SignIn::Check { hash, wants_scram } => {
                 let Some(link) = self.links.by_conn(conn) else { return };
                 let Phase::Verifying(request) = &mut link.phase else { return };
                 request.is_checked_for_directory = true;
                 let password =
                     request.password.take().map_or_else(Vec::new, |mut secret| std::mem::take(&mut secret.0));
-                self.outputs.push_back(Output::Verify { conn, hash, password });
+                self.outputs.push_back(Output::Verify { conn, hash, wants_scram, password });
             }
-            SignIn::Refused(code) => {
-                if self.take_request(conn).is_some() {
-                    self.refuse_connect_for(conn.slot, sign_in_reason(code), Some(code));
-                }
-            }
+            SignIn::Challenge { verifier, nonce } => self.challenge(conn, *verifier, &nonce),
+            SignIn::CheckToken => self.check_token(conn),
+            SignIn::Refused(code) => self.refuse_sign_in(conn, code),
         }
     }
 

@@ -298,7 +298,7 @@ impl Engine {
         let keep = Entry { seq, time_ms, bytes: entry.to_disk() };
         self.journal.push(katydid_store::Op::Append { log, entry: keep });
         if let Some(mark) = arrival.mark.filter(|_| !Mutant::UnmarkedInbound.is_on()) {
-            self.journal.push(persist::put_inbound(mark));
+            self.journal.push(persist::settle_mark(mark));
         }
         let commit = self.journal.pending_number();
         if let Some(home) = self.homes.get_mut(place) {

@@ -93,10 +93,14 @@ impl Engine {
                 self.number(place, arrival);
                 self.remember_id(place, said.from, &arrival.message);
             }
-            Verdict::No(code) => self.deny(said, arrival, code),
+            Verdict::No(code) => {
+                self.deny(said, arrival, code);
+                self.forget_will(arrival.mark);
+            }
             Verdict::Later => return false,
-            Verdict::Answered => {}
+            Verdict::Answered => self.forget_will(arrival.mark),
             Verdict::Done => {
+                self.forget_will(arrival.mark);
                 if let Some(reply) = arrival.reply {
                     self.reply(reply, Outcome::SUCCESS);
                 }
@@ -150,7 +154,7 @@ impl Engine {
             None => return Verdict::Later,
             Some(Some(numbered)) => {
                 if let Some(mark) = arrival.mark {
-                    self.journal.push(persist::put_inbound(mark));
+                    self.journal.push(persist::settle_mark(mark));
                 }
                 self.acknowledge(arrival, numbered);
                 return Verdict::Answered;
