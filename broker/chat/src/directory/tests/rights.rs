@@ -110,8 +110,9 @@ fn row(root: &str, kind: &str, verb: &str, body: &str) -> String {
             0 => Command::Operate { ticket, verb, body },
             _ => Command::Request { ticket, session, verb, body },
         });
-        // Reading history is answered by the place's home, once it is permitted.
-        let reads = world.said.iter().any(|effect| matches!(effect, Effect::Read { .. }));
+        // Reading history is answered by the place's home, once it is permitted, and a search by who looks.
+        let reads = |effect: &Effect| matches!(effect, Effect::Read { .. } | Effect::Search { .. });
+        let reads = world.said.iter().any(reads);
         letter(&if reads { Ok(json!({})) } else { world.take_answer(ticket) })
     };
     ROLES.map(cell).into_iter().collect()
@@ -120,7 +121,7 @@ fn row(root: &str, kind: &str, verb: &str, body: &str) -> String {
 /// What each role gets, in the order of [`ROLES`]: `+` yes, otherwise the letter of [`letter`]; a line of rooms and one of
 /// groups, in the order of [`PLACES`].
 #[rustfmt::skip]
-const TABLE: [(&str, &str, [[&str; 4]; 2]); 27] = [
+const TABLE: [(&str, &str, [[&str; 4]; 2]); 28] = [
     ("create", r#"{"name":"den"}"#, [["LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx"], ["LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx"]]),
     ("create", r#"{"name":"new"}"#, [["LL++++++++", "LL++++++++", "LL++++++++", "LL++++++++"], ["LL++++++++", "LL++++++++", "LL++++++++", "LL++++++++"]]),
     ("delete", r#"{"name":"den"}"#, [["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"], ["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"]]),
@@ -142,6 +143,7 @@ const TABLE: [(&str, &str, [[&str; 4]; 2]); 27] = [
     ("settings", r#"{"name":"den","subject":"x"}"#, [["LMMMM++bM+", "LMMMM++bM+", "L???M++?M+", "LMMMM++bM+"], ["LMMMM++bM+", "LMMMM++bM+", "L???M++?M+", "LMMMM++bM+"]]),
     ("settings", r#"{"name":"den","visibility":"public"}"#, [["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"], ["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"]]),
     ("history", r#"{"place":"PLACE"}"#, [["L++++++b++", "Liii+++b++", "L???+++?++", "L++++++b++"], ["Liii+++b++", "Liii+++b++", "L???+++?++", "Liii+++b++"]]),
+    ("history/search", r#"{"query":"x","place":"PLACE"}"#, [["L++++++b++", "Liii+++b++", "L???+++?++", "L++++++b++"], ["Liii+++b++", "Liii+++b++", "L???+++?++", "Liii+++b++"]]),
     ("users", r#"{"place":"PLACE"}"#, [["L+++++++++", "Liii+++i++", "L???+++?++", "L+++++++++"], ["L+++++++++", "Liii+++i++", "L???+++?++", "L+++++++++"]]),
     ("counters", r#"{"place":"PLACE"}"#, [["L+++++++++", "L+++++++++", "L???+++?++", "L+++++++++"], ["L+++++++++", "L+++++++++", "L???+++?++", "L+++++++++"]]),
     ("board/post", r#"{"group":"den","title":"t","text":"x"}"#, [[""; 4], ["Liii+++b++", "Liii+++b++", "L???+++?++", "Liiir++br+"]]),
@@ -170,7 +172,7 @@ fn every_verb_about_a_group_is_permitted_as_the_table_says() {
 
 /// The same for what is about no place.
 #[rustfmt::skip]
-const ALONE: [(&str, &str, &str); 27] = [
+const ALONE: [(&str, &str, &str); 28] = [
     ("whoami", "{}", "L+++++++++"),
     ("register", r#"{"name":"new","password":"pw"}"#, "L+++++++++"),
     ("password", r#"{"old":"guess","new":"pw"}"#, "LLLwwwwwwL"),
@@ -189,6 +191,7 @@ const ALONE: [(&str, &str, &str); 27] = [
     ("ignore/remove", r#"{"user":"nobody"}"#, "LLnnnnnnnn"),
     ("ignore/list", "{}", "LL++++++++"),
     ("offer", r#"{"to":"victim","kind":"peer","data":{}}"#, "LL++++++++"),
+    ("history/search", r#"{"query":"x"}"#, "L+++++++++"),
     ("counters", "{}", "L+++++++++"),
     ("unregister", "{}", "LLL++++++L"),
     ("user/add", r#"{"name":"new","password":"pw"}"#, "LPPPPPPPP+"),
