@@ -20,7 +20,7 @@ mod sys;
 mod transport;
 mod verify;
 
-pub(crate) use control::SOCKET as CONTROL_SOCKET;
+pub(crate) use control::{EXPORT, SOCKET as CONTROL_SOCKET};
 
 use accept::{Acceptor, Admission};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
@@ -202,8 +202,8 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let folder = config.store.path.clone().unwrap_or_default();
         let changes = store.is_on_disk().then(Arc::<Changes>::default);
+        let folder = config.store.path.clone().unwrap_or_default();
         let (storage, storage_link) =
             Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder, changes.clone())?;
         let (searching, search_link) = Searching::start(&store, &inboxes[0])?;
@@ -258,7 +258,7 @@ impl Broker {
         }
         let mut unix_sockets = unix_sockets(&config.listeners);
         if let (Some(folder), true) = (&config.store.path, settings.rooms.enabled) {
-            match control::open(folder, &links.inboxes[0], &links.operators) {
+            match control::open(folder, &links.inboxes[0], &links.operators, &store.store) {
                 Ok(path) => unix_sockets.push(path),
                 Err(error) => {
                     warn!(%error, "the control socket cannot be opened; operator commands will not work");

@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::directory::*;
 
-const VERBS: [&str; 33] = [
+const VERBS: [&str; 34] = [
     "whoami",
     "register",
     "unregister",
@@ -35,6 +35,7 @@ const VERBS: [&str; 33] = [
     "user/remove",
     "user/list",
     "user/erase",
+    "user/erasing",
     "user/block",
     "user/unblock",
 ];
