@@ -2,7 +2,7 @@
 
 use katydid_bridge::config::{DoorWritten, Written};
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -18,21 +18,6 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-/// Ports for files.
-const FILE_PORTS: u16 = 4;
-
-/// An address behind which there are ports for files, too.
-fn address_with_file_ports() -> SocketAddr {
-    loop {
-        let address = free_address();
-        let others = (1..=FILE_PORTS)
-            .map(|at| TcpListener::bind((address.ip(), address.port().checked_add(at)?)).ok());
-        if others.collect::<Option<Vec<_>>>().is_some() {
-            return address;
-        }
-    }
-}
-
 /// A running bridge; ends when dropped.
 pub(crate) struct Bridge {
     pub(crate) text: SocketAddr,
@@ -46,24 +31,40 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// A bridge in front of a broker, with every protocol at a port of its own.
     pub(crate) fn start(broker: SocketAddr) -> Self {
-        let (text, mchat, mesh) = (free_address(), free_address(), free_address());
-        let helo = address_with_file_ports();
+        Self::with(broker, |_| {})
+    }
+
+    /// The same, with what a test changes.
+    pub(crate) fn with(broker: SocketAddr, change: impl FnOnce(&mut Written)) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let door = |bind: SocketAddr| DoorWritten { bind: Some(bind.to_string()), ..DoorWritten::default() };
+        // Others are told of this one, so that it is known before.
+        let mesh = free_address();
         let mut written = Written::default();
         written.broker.address = broker.to_string();
-        written.text.listener = door(text);
-        written.mchat.listener = door(mchat);
+        written.text.listener = door(any);
+        written.mchat.listener = door(any);
         written.mchat.mesh = door(mesh);
         written.mchat.announce = Some(mesh.to_string());
-        written.helo.listener = door(helo);
-        written.helo.first_file_port = helo.port() + 1;
-        written.helo.file_ports = FILE_PORTS;
+        written.helo.listener = door(any);
+        written.helo.first_file_port = 0;
+        written.helo.file_ports = 10;
+        written.json.listener = door(any);
+        written.rest.listener = door(any);
+        change(&mut written);
         let config = written.prove().expect("a configuration");
+        let bridge = katydid_bridge::Bridge::open(config).expect("ports");
+        let at = |kind: &str| {
+            let listening =
+                bridge.listening().iter().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
+            listening.expect("it listens").parse().expect("an address")
+        };
+        let [text, mchat, helo] = ["text", "mchat", "helo"].map(at);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let ended = async { drop(stopped.await) };
-            runtime.expect("a runtime").block_on(katydid_bridge::run(config, ended)).expect("a bridge");
+            runtime.expect("a runtime").block_on(bridge.serve(ended)).expect("a bridge");
         });
         Self { text, mchat, mesh, helo, stop: Some(stop), thread: Some(thread) }
     }
@@ -91,14 +92,24 @@ impl Legacy {
         let until = Instant::now() + LIMIT;
         loop {
             match TcpStream::connect(address) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
-                    return Self { stream: BufReader::new(stream), end };
-                }
+                Ok(stream) => return Self::over(stream, end),
                 Err(error) if Instant::now() > until => panic!("nobody listens at {address}: {error}"),
                 Err(_) => std::thread::yield_now(),
             }
         }
+    }
+
+    /// Over a connection that is there.
+    pub(crate) fn over(stream: TcpStream, end: &'static str) -> Self {
+        stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+        Self { stream: BufReader::new(stream), end }
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stream.read_to_string(&mut rest).expect("the end in time");
+        rest
     }
 
     /// The same connection, with another end of its lines.

@@ -7,6 +7,7 @@
 mod harness;
 
 mod helo;
+mod inside;
 mod legacy;
 mod mchat;
 mod text;
