@@ -3,7 +3,8 @@
 use katydid_bridge::config::{DoorWritten, Written};
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicU8, Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -12,10 +13,13 @@ use tokio::sync::oneshot;
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, and which nobody else will take: each has a loopback address of its own, whereas a
+/// port of the one that all programs share may become somebody's before it is used.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, high | 0x80, low, TAKEN.fetch_add(1, Ordering::Relaxed));
+    (own, 6500).into()
 }
 
 /// A running bridge; ends when dropped.

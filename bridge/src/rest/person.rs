@@ -1,7 +1,7 @@
 //! One user of the REST interface: the connection to the broker while there is one, and the notifications that wait.
 //!
 //! Invariant: notifications leave in the order in which their causes came, an equal one is not queued twice, and there are at
-//! most [`MOST_NOTES`]; one poll at a time is answered, the newest.
+//! most `MOST_NOTES`; one poll at a time is answered, the newest.
 
 use crate::{
     chat::{Call, Event, Place, Refusal, Tag, Voice},
