@@ -41,6 +41,19 @@ impl Place {
         Self::Group(name.into())
     }
 
+    /// What a protocol that has groups alone means by a group's name: `room/{name}`, which no group can be called, is a room.
+    pub fn group_or_room(id: &str) -> Self {
+        id.strip_prefix("room/").map_or_else(|| Self::group(id), Self::room)
+    }
+
+    /// What [`Place::group_or_room`] takes for it.
+    pub fn group_id(&self) -> String {
+        match self {
+            Self::Room(_) => self.to_string(),
+            Self::Group(name) => name.to_string(),
+        }
+    }
+
     /// The name without what kind of place it is.
     pub fn name(&self) -> &str {
         match self {

@@ -285,7 +285,7 @@ impl Session {
 
     fn said(&mut self, now_ms: u64, place: Option<&Place>, message: &Message, side: &mut Side<'_>) {
         let Some(login) = &self.login else { return };
-        if message.from == login.user || matches!(place, Some(Place::Room(_))) {
+        if message.from == login.user {
             return;
         }
         let object = map::message(place, &login.user, &self.settings.host, message);
@@ -361,8 +361,8 @@ impl machine::Session for Session {
                 self.said(now_ms, Some(&place), &message, side);
             }
             Event::Signalled { from, json } => self.signalled(&from, &json, side),
-            Event::Removed { place: Place::Group(group), reason } => {
-                let leave = json!({"Command": "leave", "Group": &*group, "Reason": reason});
+            Event::Removed { place, reason } => {
+                let leave = json!({"Command": "leave", "Group": place.group_id(), "Reason": reason});
                 side.write(map::line(&leave));
             }
             Event::Gone => self.tell("the server is away; what you say is sent when it is back", side),
@@ -372,7 +372,7 @@ impl machine::Session for Session {
                 side.write(map::line(&update));
                 self.end(side);
             }
-            Event::Removed { .. } | Event::Answered { .. } | Event::Entered { .. } | Event::Left { .. } => {}
+            Event::Answered { .. } | Event::Entered { .. } | Event::Left { .. } => {}
         }
     }
 

@@ -207,8 +207,8 @@ impl Person {
                 self.pull_of(&mut held(&self.pulled), &message.from, message.seq.saturating_sub(1));
                 self.note(json!({"notification": "new_private_message", "from": &*message.from}));
             }
-            Event::Said { place: Place::Group(group), message } if *message.from != *self.user => {
-                self.note(json!({"notification": "new_group_message", "group": &*group}));
+            Event::Said { place, message } if *message.from != *self.user => {
+                self.note(json!({"notification": "new_group_message", "group": place.group_id()}));
             }
             Event::Signalled { json, .. } => {
                 let text = |field: &str| json.get(field).and_then(Value::as_str).unwrap_or_default();

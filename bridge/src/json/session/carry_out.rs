@@ -40,9 +40,17 @@ impl Session {
                 let text = text.into();
                 let call = match to {
                     To::User(user) => Call::Tell { user, text, name: None },
-                    To::Group(group) => Call::Say { place: Place::group(&group), text, name: None },
+                    To::Group(group) => Call::Say { place: Place::group_or_room(&group), text, name: None },
                 };
                 (call, Doing::Said)
+            }
+            // Nobody else is in a room for one: who is invited there is who asks.
+            Command::Invite { group: Some(group), user }
+                if let place @ Place::Room(_) = Place::group_or_room(&group)
+                    && user.as_deref().is_none_or(|user| self.is_me(user)) =>
+            {
+                let call = Call::Join { place, password: None, last: 0 };
+                (call, Doing::Each { rest: VecDeque::new(), fields: json!({"Group": group}) })
             }
             Command::Invite { group: Some(group), user: Some(user) } => {
                 (requests::add_member(&group, &user), Doing::Invite { group })
@@ -53,6 +61,10 @@ impl Session {
             Command::Invite { group: None, user } => {
                 let members: Vec<_> = user.as_deref().into_iter().collect();
                 (requests::create_secret_group(&members), Doing::Create)
+            }
+            Command::Leave { group } if let place @ Place::Room(_) = Place::group_or_room(&group) => {
+                let fields = json!({"Group": group});
+                (Call::Leave { place }, Doing::Each { rest: VecDeque::new(), fields })
             }
             Command::Leave { group } => (requests::leave_group(&group), Doing::Leave { group }),
             Command::Update(update) => {
@@ -67,7 +79,7 @@ impl Session {
             Command::History { to, count, since_ms } => {
                 let place = match &to {
                     To::User(user) => format!("user/{user}"),
-                    To::Group(group) => format!("group/{group}"),
+                    To::Group(group) => Place::group_or_room(group).to_string(),
                 };
                 let from = since_ms.map(time::format);
                 (requests::history(&place, count, from.as_deref()), Doing::History { to })
@@ -97,6 +109,10 @@ impl Session {
             }
             _ => side.write(map::line(&map::done(name, id.as_ref(), json!({})))),
         }
+    }
+
+    fn is_me(&self, user: &str) -> bool {
+        self.login.as_ref().is_some_and(|login| *login.user == *user)
     }
 
     fn sign_out(&mut self, side: &mut Side<'_>) {

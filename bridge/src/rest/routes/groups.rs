@@ -1,8 +1,9 @@
-//! Groups and what is said in them. A group's id is its name.
+//! Groups and what is said in them. A group's id is its name; `room/{name}`, which is no group's, is the room where people of
+//! other protocols are, to be entered and left as a group is made and deleted.
 
 use super::{Asked, PAGE, page_of};
 use crate::{
-    chat::{Call, Place},
+    chat::{Call, Place, Secret},
     requests,
     rest::{
         desk::Desk,
@@ -90,7 +91,7 @@ pub(super) async fn one(
 
 /// A group with its members.
 async fn whole(desk: &Desk, asked: &Asked, group: &str) -> Result<Value, Problem> {
-    let place = Place::group(group);
+    let place = Place::group_or_room(group);
     let mut members = Vec::new();
     let mut after: Option<String> = None;
     loop {
@@ -112,6 +113,11 @@ pub(super) async fn put(
     Path(group): Path<String>,
     asked: Asked,
 ) -> Result<Response, Problem> {
+    if let place @ Place::Room(_) = Place::group_or_room(&group) {
+        let password = asked.given.text(&["password"])?.map(Secret::new);
+        asked.me.ask(Call::Join { place, password, last: 0 }).await?;
+        return Ok(answer(StatusCode::OK, &whole(&desk, &asked, &group).await?));
+    }
     let members = asked.given.users("members")?.ok_or_else(|| Problem::field("members is missing"))?;
     match make(&desk, &asked, Some(group.clone()), &members, None).await {
         Err(problem) if problem.code == "group.exists" => {}
@@ -149,6 +155,10 @@ async fn add_all(asked: &Asked, group: &str, members: &[String]) -> Result<(), P
 
 /// `DELETE /Group/{GroupId}`: its owner deletes it, anybody else leaves it.
 pub(super) async fn delete(Path(group): Path<String>, asked: Asked) -> Result<Response, Problem> {
+    if let place @ Place::Room(_) = Place::group_or_room(&group) {
+        asked.me.ask(Call::Leave { place }).await?;
+        return Ok((StatusCode::NO_CONTENT, Body::empty()).into_response());
+    }
     match asked.me.ask(requests::delete_group(&group)).await {
         Err(refusal) if refusal.code == "room.not-owner" => {
             asked.me.ask(requests::leave_group(&group)).await?;
@@ -168,7 +178,7 @@ pub(super) async fn say(
 ) -> Result<Response, Problem> {
     asked.is_from_me(&desk, &["userid"]).await?;
     let text = asked.given.needed(&["message"])?.into();
-    let said = asked.me.ask(Call::Say { place: Place::group(&group), text, name: None }).await?;
+    let said = asked.me.ask(Call::Say { place: Place::group_or_room(&group), text, name: None }).await?;
     Ok(answer(StatusCode::CREATED, &json!({"index": said.get("seq")})))
 }
 
@@ -179,6 +189,7 @@ pub(super) async fn conversation(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let before = asked.given.index()?.filter(|index| *index > 0);
-    let page = asked.me.ask(requests::history_before(&format!("group/{group}"), PAGE, before)).await?;
+    let place = Place::group_or_room(&group).to_string();
+    let page = asked.me.ask(requests::history_before(&place, PAGE, before)).await?;
     Ok(page_of(&desk, &asked.me, &page).await)
 }
