@@ -69,8 +69,6 @@ pub struct Config {
 pub struct TextConfig {
     /// Its listener.
     pub door: Door,
-    /// How long a connection may be silent.
-    pub idle: Option<Duration>,
     /// What the operator decided.
     pub settings: text::Settings,
 }
@@ -79,8 +77,6 @@ pub struct TextConfig {
 pub struct MchatConfig {
     /// The listeners: for clients, and for other servers where there is a mesh.
     pub doors: Vec<Door>,
-    /// How long a connection may be silent.
-    pub idle: Option<Duration>,
     /// What the operator decided.
     pub settings: mchat::Settings,
     /// The file for what is logged besides, and its size in bytes at which it is renamed.
@@ -91,8 +87,6 @@ pub struct MchatConfig {
 pub struct HeloConfig {
     /// The listener for clients, and behind it one a port for files.
     pub doors: Vec<Door>,
-    /// How long a connection may be silent.
-    pub idle: Option<Duration>,
     /// What the operator decided.
     pub settings: helo::Settings,
 }
@@ -101,8 +95,6 @@ pub struct HeloConfig {
 pub struct JsonConfig {
     /// Its listener.
     pub door: Door,
-    /// How long a connection may be silent.
-    pub idle: Option<Duration>,
     /// What the operator decided.
     pub settings: json::Settings,
     /// How long private messages wait for a user who is away.
@@ -187,12 +179,12 @@ fn prove_text(written: TextWritten, at: Place<'_>) -> Result<TextConfig, Problem
         group_secs: duration("text.group-expiry", &written.group_expiry)?.as_secs(),
         message_secs: duration("text.message-expiry", &written.message_expiry)?.as_secs(),
     };
-    let (door, idle) = door("text", "text.listener", &written.listener, (at, 6500))?;
-    Ok(TextConfig { door, idle, settings })
+    let door = door("text", "text.listener", &written.listener, (at, 6500))?;
+    Ok(TextConfig { door, settings })
 }
 
 fn prove_mchat(written: MchatWritten, at: Place<'_>) -> Result<MchatConfig, Problem> {
-    let (clients, idle) = door("mchat", "mchat.listener", &written.listener, (at, 6061))?;
+    let clients = door("mchat", "mchat.listener", &written.listener, (at, 6061))?;
     let mut settings =
         mchat::Settings { clients: written.listener.connections, rooms: written.rooms, mesh: None };
     // Who comes when it is full is told of in the log by the server itself.
@@ -212,16 +204,16 @@ fn prove_mchat(written: MchatWritten, at: Place<'_>) -> Result<MchatConfig, Prob
             servers: written.servers,
             nicks: written.nicks,
         });
-        doors.push(door("mchat-mesh", "mchat.mesh", &written.mesh, (at, 6062))?.0);
+        doors.push(door("mchat-mesh", "mchat.mesh", &written.mesh, (at, 6062))?);
     } else if !written.peers.is_empty() {
         return Err(problem("mchat.peers", "need mchat.mesh.on = true"));
     }
     let log = written.log_file.map(|path| (path, written.log_bytes));
-    Ok(MchatConfig { doors, idle, settings, log })
+    Ok(MchatConfig { doors, settings, log })
 }
 
 fn prove_helo(written: HeloWritten, at: Place<'_>) -> Result<HeloConfig, Problem> {
-    let (clients, idle) = door("helo", "helo.listener", &written.listener, (at, 1337))?;
+    let clients = door("helo", "helo.listener", &written.listener, (at, 1337))?;
     let mut file_ports = Vec::new();
     let mut doors = Vec::new();
     for index in 0..written.file_ports {
@@ -247,7 +239,7 @@ fn prove_helo(written: HeloWritten, at: Place<'_>) -> Result<HeloConfig, Problem
         file_bytes: written.file_bytes,
         file_ms: u64::try_from(file_ms).map_err(|_| problem("helo.file-time", "is too long"))?,
     };
-    Ok(HeloConfig { doors, idle, settings })
+    Ok(HeloConfig { doors, settings })
 }
 
 fn prove_json(written: JsonWritten, at: Place<'_>) -> Result<JsonConfig, Problem> {
@@ -267,8 +259,8 @@ fn prove_json(written: JsonWritten, at: Place<'_>) -> Result<JsonConfig, Problem
         pong_ms: ms("json.pong", &written.pong)?,
         delete_on_delivery: written.delete_on_delivery,
     };
-    let (door, idle) = door("json", "json.listener", &written.listener, (at, 5222))?;
-    Ok(JsonConfig { door, idle, settings, wait: duration("json.wait", &written.wait)? })
+    let door = door("json", "json.listener", &written.listener, (at, 5222))?;
+    Ok(JsonConfig { door, settings, wait: duration("json.wait", &written.wait)? })
 }
 
 fn prove_rest(written: RestWritten, at: Place<'_>) -> Result<RestConfig, Problem> {
@@ -283,7 +275,7 @@ fn prove_rest(written: RestWritten, at: Place<'_>) -> Result<RestConfig, Problem
         origins: written.origins,
         openid: written.openid.map(prove_openid).transpose()?,
     };
-    let (door, _) = door("rest", "rest.listener", &written.listener, (at, 8080))?;
+    let door = door("rest", "rest.listener", &written.listener, (at, 8080))?;
     Ok(RestConfig { door, settings, wait: duration("rest.wait", &written.wait)? })
 }
 
@@ -334,7 +326,7 @@ fn door(
     section: &str,
     written: &DoorWritten,
     (at, port): (Place<'_>, u16),
-) -> Result<(Door, Option<Duration>), Problem> {
+) -> Result<Door, Problem> {
     let key = |key: &str| format!("{section}.{key}");
     let binds = match &written.bind {
         Some(bind) => {
@@ -362,15 +354,15 @@ fn door(
         }
     }
     let idle = duration(&key("idle"), &written.idle)?;
-    let door = Door {
+    Ok(Door {
         name,
         binds,
         tls,
         connections: written.connections,
         connections_an_address: written.connections_an_address,
         connects_a_second: written.connects_a_second,
-    };
-    Ok((door, (!idle.is_zero()).then_some(idle)))
+        idle: (!idle.is_zero()).then_some(idle),
+    })
 }
 
 fn acceptor(certificate: &Path, private: &Path) -> Result<TlsAcceptor, Problem> {

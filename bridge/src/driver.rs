@@ -78,8 +78,6 @@ pub struct Served {
     pub users: voice::Users,
     /// Where [`Output::Log`] goes besides the log of the process.
     pub log: Option<log::RotatingFile>,
-    /// How long a link may be silent; `None` is for ever.
-    pub idle: Option<Duration>,
 }
 
 struct LinkState {
@@ -108,7 +106,6 @@ struct Driver {
     machine: Box<dyn Machine>,
     users: Arc<voice::Users>,
     log: Option<log::RotatingFile>,
-    idle: Option<Duration>,
     brought: mpsc::Sender<Brought>,
     busy: Busy,
     links: HashMap<Link, LinkState>,
@@ -123,7 +120,7 @@ struct Driver {
 /// # Errors
 /// A door could not be opened.
 pub async fn serve(served: Served, mut ending: watch::Receiver<bool>) -> io::Result<()> {
-    let Served { name, machine, doors, users, log, idle } = served;
+    let Served { name, machine, doors, users, log } = served;
     let (brought, mut inputs) = mpsc::channel(INPUTS);
     let (busy, mut done) = mpsc::channel(1);
     let mut tasks = tokio::task::JoinSet::new();
@@ -135,7 +132,6 @@ pub async fn serve(served: Served, mut ending: watch::Receiver<bool>) -> io::Res
         machine,
         users: Arc::new(users),
         log,
-        idle,
         brought,
         busy,
         links: HashMap::new(),
@@ -262,7 +258,7 @@ impl Driver {
 
     fn connect(&mut self, link: Link, arrival: Arrival, door: Option<usize>) {
         let from = arrival.from;
-        let wires = Wires::start(link, arrival, self.idle, self.brought.clone(), self.busy.clone());
+        let wires = Wires::start(link, arrival, self.brought.clone(), self.busy.clone());
         let state = LinkState {
             writer: wires.writer,
             gate: wires.gate,

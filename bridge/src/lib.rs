@@ -208,7 +208,6 @@ impl Opening {
             doors: vec![self.door(text.door)?],
             users: self.users.clone(),
             log: None,
-            idle: text.idle,
         };
         self.protocols.push(served);
         Ok(())
@@ -224,7 +223,6 @@ impl Opening {
             doors: self.doors(mchat.doors)?,
             users: Users { hears_presence: true, ..self.users.clone() },
             log: mchat.log.map(open).transpose()?,
-            idle: mchat.idle,
         };
         self.protocols.push(served);
         Ok(())
@@ -243,7 +241,6 @@ impl Opening {
             doors,
             users: self.users.clone(),
             log: None,
-            idle: helo.idle,
         };
         self.protocols.push(served);
         Ok(())
@@ -258,7 +255,6 @@ impl Opening {
             doors: vec![self.door(json.door)?],
             users: Users { kept: Some(kept), ..self.users.clone() },
             log: None,
-            idle: json.idle,
         };
         self.protocols.push(served);
         Ok(())

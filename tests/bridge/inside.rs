@@ -2,14 +2,13 @@
 
 use crate::{
     harness::{Broker, Settings},
-    legacy::{LIMIT, Legacy, free_address},
+    legacy::{LIMIT, Legacy, connect_from, free_address},
     text::{heard, mqtt, run},
 };
-use socket2::{Domain, Socket, Type};
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
 };
@@ -76,15 +75,6 @@ fn without_a_data_folder_the_bridge_works_too() {
     assert_eq!(telnet(&broker).ask("#login anon ann"), "@status 0");
 }
 
-/// A connection from that address of this machine.
-fn connect_from(from: &str, to: SocketAddr) -> Legacy {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let from: SocketAddr = format!("{from}:0").parse().expect("an address");
-    socket.bind(&from.into()).expect("an address of this machine");
-    socket.connect(&to.into()).expect("it listens");
-    Legacy::over(socket.into(), "\r\n")
-}
-
 /// "limits per address hit the user".
 #[test]
 fn a_limit_of_the_broker_for_an_address_hits_the_legacy_user() {
@@ -101,7 +91,7 @@ fn a_limit_of_the_broker_for_an_address_hits_the_legacy_user() {
         ("carl", "127.0.0.1", "@status -1"),
         ("dora", "127.0.0.2", "@status 0"),
     ] {
-        let mut user = connect_from(from, text);
+        let mut user = Legacy::over(connect_from(from, text), "\r\n");
         let given = user.ask(&format!("#login anon {name}"));
         assert_eq!(given, answer, "{name} from {from}");
         users.push(user);

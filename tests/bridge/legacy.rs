@@ -1,6 +1,8 @@
 //! A bridge in this process, and a legacy client that sees bytes and nothing else.
 
 use katydid_bridge::config::{DoorWritten, Written};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -28,6 +30,8 @@ pub(crate) struct Bridge {
     pub(crate) mchat: SocketAddr,
     pub(crate) mesh: SocketAddr,
     pub(crate) helo: SocketAddr,
+    pub(crate) json: SocketAddr,
+    pub(crate) rest: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,14 +67,14 @@ impl Bridge {
                 bridge.listening().iter().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
             listening.expect("it listens").parse().expect("an address")
         };
-        let [text, mchat, helo] = ["text", "mchat", "helo"].map(at);
+        let [text, mchat, helo, json, rest] = ["text", "mchat", "helo", "json", "rest"].map(at);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let ended = async { drop(stopped.await) };
             runtime.expect("a runtime").block_on(bridge.serve(ended)).expect("a bridge");
         });
-        Self { text, mchat, mesh, helo, stop: Some(stop), thread: Some(thread) }
+        Self { text, mchat, mesh, helo, json, rest, stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -155,4 +159,38 @@ impl Legacy {
             assert!(passes(&line), "waiting for {wanted:?}, there came {line:?}");
         }
     }
+}
+
+/// A connection from that address of this machine.
+pub(crate) fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let from: SocketAddr = format!("{from}:0").parse().expect("an address");
+    socket.bind(&from.into()).expect("an address of this machine");
+    socket.connect(&to.into()).expect("it listens");
+    socket.into()
+}
+
+/// Asks the REST interface, on a connection of its own; the status and the object.
+pub(crate) fn http(at: SocketAddr, token: &str, request: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(at).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\nContent-Length: {length}"
+    );
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in time");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{request}: {answer:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+/// Registers somebody on the REST interface and signs in; the token.
+pub(crate) fn http_user(at: SocketAddr, name: &str) -> String {
+    let body = format!("{{\"username\": \"{name}\", \"password\": \"sesame\"}}");
+    assert_eq!(http(at, "", "POST /users", &body).0, 201);
+    let (status, user) = http(at, "", "POST /login", &body);
+    assert_eq!(status, 200, "{user}");
+    user["token"].as_str().expect("a token").to_owned()
 }

@@ -9,5 +9,7 @@ mod harness;
 mod helo;
 mod inside;
 mod legacy;
+mod limits;
 mod mchat;
+mod six;
 mod text;

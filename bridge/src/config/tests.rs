@@ -17,7 +17,7 @@ fn nothing_written_serves_every_protocol_at_its_port() {
     assert_eq!(config.text.expect("on").door.binds, ["[::]:6500".parse().expect("an address")]);
     let mchat = config.mchat.expect("on");
     assert_eq!(mchat.doors.len(), 1);
-    assert!(mchat.settings.mesh.is_none() && mchat.idle.is_none());
+    assert!(mchat.settings.mesh.is_none() && mchat.doors[0].idle.is_none());
     let helo = config.helo.expect("on");
     let ports: Vec<u16> = helo.doors.iter().map(|door| door.binds[0].port()).collect();
     assert_eq!((ports[0], ports[1], ports.len()), (1337, 1338, 17));

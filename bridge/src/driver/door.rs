@@ -55,6 +55,8 @@ pub struct Door {
     pub connections_an_address: usize,
     /// Connections a second from one address; ten times as many at once.
     pub connects_a_second: u32,
+    /// How long a connection may be silent; `None` is for ever.
+    pub idle: Option<Duration>,
 }
 
 /// A port that could not be had.
@@ -82,12 +84,14 @@ pub(crate) struct Arrival {
     pub(crate) stream: Stream,
     pub(crate) from: SocketAddr,
     pub(crate) seat: Option<Seat>,
+    /// How long it may be silent.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Arrival {
     pub(crate) fn plain(stream: TcpStream, from: SocketAddr) -> Self {
         let _ = stream.set_nodelay(true);
-        Self { stream: Box::new(stream), from, seat: None }
+        Self { stream: Box::new(stream), from, seat: None, idle: None }
     }
 }
 
@@ -255,9 +259,9 @@ impl Entrance {
             let from = SocketAddr::new(from.ip().to_canonical(), from.port());
             let Some(seat) = self.let_in(from.ip()) else { continue };
             let _ = stream.set_nodelay(true);
-            let door = self.at;
+            let (door, idle) = (self.at, self.door.idle);
             let Some(tls) = self.door.tls.clone() else {
-                let arrival = Arrival { stream: Box::new(stream), from, seat: Some(seat) };
+                let arrival = Arrival { stream: Box::new(stream), from, seat: Some(seat), idle };
                 if brought.send(Brought::Arrived { door, arrival }).await.is_err() {
                     return;
                 }
@@ -266,7 +270,7 @@ impl Entrance {
             let brought = brought.clone();
             tokio::spawn(async move {
                 if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    let arrival = Arrival { stream: Box::new(stream), from, seat: Some(seat) };
+                    let arrival = Arrival { stream: Box::new(stream), from, seat: Some(seat), idle };
                     let _ = brought.send(Brought::Arrived { door, arrival }).await;
                 }
             });

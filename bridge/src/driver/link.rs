@@ -78,14 +78,8 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
-    pub(crate) fn start(
-        link: Link,
-        arrival: Arrival,
-        idle: Option<Duration>,
-        brought: mpsc::Sender<Brought>,
-        busy: Busy,
-    ) -> Self {
-        let Arrival { stream, seat, .. } = arrival;
+    pub(crate) fn start(link: Link, arrival: Arrival, brought: mpsc::Sender<Brought>, busy: Busy) -> Self {
+        let Arrival { stream, seat, idle, .. } = arrival;
         let (reader, writer) = tokio::io::split(stream);
         let gate = Arc::new(Gate::default());
         let go_on = Arc::new(Notify::new());

@@ -35,7 +35,7 @@ use tokio::{
 const MOST_HEADERS: usize = 64;
 const MOST_HEAD_BYTES: usize = 16 * 1024;
 
-/// How long the head of a request may take, and how long a connection may be silent between two.
+/// How long the head of a request may take, and how long a connection may be silent between two, unless the listener says less.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long anything but a poll may take.
@@ -129,7 +129,7 @@ async fn ended(mut ending: watch::Receiver<bool>) {
 }
 
 async fn connection(desk: Arc<Desk>, arrival: Arrival, ending: watch::Receiver<bool>) {
-    let Arrival { stream, from, seat } = arrival;
+    let Arrival { stream, from, seat, idle } = arrival;
     let asked = ending.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (desk, ending) = (desk.clone(), asked.clone());
@@ -150,7 +150,7 @@ async fn connection(desk: Arc<Desk>, arrival: Arrival, ending: watch::Receiver<b
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(idle.map_or(HEAD_TIMEOUT, |idle| idle.min(HEAD_TIMEOUT)))
         .max_headers(MOST_HEADERS)
         .max_buf_size(MOST_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);

@@ -44,12 +44,11 @@ impl Session {
                 };
                 (call, Doing::Said)
             }
-            // Nobody else is in a room for one: who is invited there is who asks.
+            // Nobody is put into a room: who asks enters it.
             Command::Invite { group: Some(group), user }
-                if let place @ Place::Room(_) = Place::group_or_room(&group)
-                    && user.as_deref().is_none_or(|user| self.is_me(user)) =>
+                if is_room(&group) && user.as_deref().is_none_or(|user| self.is_me(user)) =>
             {
-                let call = Call::Join { place, password: None, last: 0 };
+                let call = Call::Join { place: Place::group_or_room(&group), password: None, last: 0 };
                 (call, Doing::Each { rest: VecDeque::new(), fields: json!({"Group": group}) })
             }
             Command::Invite { group: Some(group), user: Some(user) } => {
@@ -62,9 +61,9 @@ impl Session {
                 let members: Vec<_> = user.as_deref().into_iter().collect();
                 (requests::create_secret_group(&members), Doing::Create)
             }
-            Command::Leave { group } if let place @ Place::Room(_) = Place::group_or_room(&group) => {
-                let fields = json!({"Group": group});
-                (Call::Leave { place }, Doing::Each { rest: VecDeque::new(), fields })
+            Command::Leave { group } if is_room(&group) => {
+                let call = Call::Leave { place: Place::group_or_room(&group) };
+                (call, Doing::Each { rest: VecDeque::new(), fields: json!({"Group": group}) })
             }
             Command::Leave { group } => (requests::leave_group(&group), Doing::Leave { group }),
             Command::Update(update) => {
@@ -277,6 +276,10 @@ impl Session {
         }
         self.refuse(name, id.as_ref(), &refusal.code, &refusal.reason, side);
     }
+}
+
+fn is_room(group: &str) -> bool {
+    matches!(Place::group_or_room(group), Place::Room(_))
 }
 
 fn is_offline(status: &str) -> bool {
