@@ -120,6 +120,8 @@ pub(super) struct Shard {
     due_ms: u64,
     /// Polls within this one's that have events, a bit a shard.
     knocks: u64,
+    /// The shards of which the last wait told something, in the order in which it happened.
+    order: Vec<usize>,
     /// Shards that this one's thread is to drive.
     lodgers: Vec<Shard>,
     /// When the shard ends, whoever is left.
@@ -175,6 +177,7 @@ impl Shard {
             is_flooded: false,
             due_ms: 0,
             knocks: 0,
+            order: Vec::new(),
             lodgers: Vec::new(),
             stop_at_ms: None,
         }
@@ -195,6 +198,7 @@ impl Shard {
             Err(_) => events.clear(),
             Ok(()) => {}
         }
+        self.order.clear();
         let count = self.take_events(events);
         self.is_flooded = count >= GATHER_EVENTS;
         self.is_stirred |= count > 0;
@@ -226,6 +230,11 @@ impl Shard {
         self.engine.settle(now);
         self.carry_outputs(now);
         self.post_letters();
+    }
+
+    /// The shards of which the last wait told something, in the order in which it happened.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
     }
 
     /// Whether something was taken in that has not been handed out.
@@ -359,7 +368,11 @@ impl Shard {
             let token = event.token();
             if (FIRST_LODGER_TOKEN..FIRST_LODGER_TOKEN + SHARDS).contains(&token.0) {
                 self.knocks |= 1 << (token.0 - FIRST_LODGER_TOKEN);
+                self.order.push(token.0 - FIRST_LODGER_TOKEN);
                 continue;
+            }
+            if count == 0 {
+                self.order.push(self.index);
             }
             count += 1;
             if token == WAKE || self.acceptor.take_event(token) {
