@@ -273,7 +273,10 @@ impl<M: Machine> Machine for WithKeys<M> {
         if matches!(input, Input::Opened { .. })
             && let Some(keys) = self.keys.take()
         {
-            std::thread::spawn(move || keys.make());
+            // Named as the threads of the bridge are: what goes wrong there is no reason for a broker around it to end.
+            let thread = std::thread::Builder::new().name("bridge".into());
+            // Without a thread, whoever needs the keys first makes them.
+            let _ = thread.spawn(move || keys.make());
         }
         self.machine.handle(now_ms, input, out);
     }

@@ -7,6 +7,7 @@ mod pace;
 
 use super::Brought;
 use pace::Pace;
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     collections::HashMap,
     fmt, io,
@@ -33,6 +34,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Carrier for T {}
 pub(crate) type Stream = Box<dyn Carrier>;
+
+/// How long a connection is silent before the system asks whether the other side is there, and how often.
+const ALIVE: Duration = Duration::from_secs(120);
+const ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The same warning is given this seldom.
 const WARNING: Duration = Duration::from_secs(1);
@@ -90,7 +95,7 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     pub(crate) fn plain(stream: TcpStream, from: SocketAddr) -> Self {
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         Self { stream: Box::new(stream), from, seat: None, idle: None }
     }
 }
@@ -164,6 +169,13 @@ impl Door {
         held.all += 1;
         Some(Seat { seats: seats.clone(), address })
     }
+}
+
+/// Lines leave at once, and who has vanished without a word is noticed.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let alive = TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE_INTERVAL);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&alive);
 }
 
 fn take_port(address: SocketAddr) -> io::Result<(Bound, SocketAddr)> {
@@ -258,7 +270,7 @@ impl Entrance {
             };
             let from = SocketAddr::new(from.ip().to_canonical(), from.port());
             let Some(seat) = self.let_in(from.ip()) else { continue };
-            let _ = stream.set_nodelay(true);
+            prepare(&stream);
             let (door, idle) = (self.at, self.door.idle);
             let Some(tls) = self.door.tls.clone() else {
                 let arrival = Arrival { stream: Box::new(stream), from, seat: Some(seat), idle };

@@ -5,7 +5,8 @@
 //! each user's real address. So limits for an address hit the user. Where there is a data folder, the socket is in it,
 //! otherwise in a folder of its own.
 //!
-//! Invariant: its ports are taken before the broker says that it listens, and it has ended before the shards do.
+//! Invariant: its ports are taken before the broker says that it listens, and it has ended before the shards do. A protocol
+//! that fails ends none of the broker: the bridge starts again.
 
 use katydid_bridge::{Bridge as Protocols, config::Written};
 use std::{
@@ -15,10 +16,16 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::Runtime,
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tracing::error;
 
-use super::{Failure, Notice, listeners::Opened};
+use super::{Failure, listeners::Opened};
 use crate::config::{Bind, BridgeConfig, Config, Listener, TransportKind};
 
 /// The listener's name in logs, and that of its threads.
@@ -28,16 +35,20 @@ const SOCKET: &str = "bridge.sock";
 /// The longest path of a Unix socket, with what is put behind it until it has its mode.
 const PATH_BYTES: usize = 100;
 
+/// How long a bridge that failed is left alone before it starts again.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// A bridge whose ports are taken.
 pub(super) struct Bridge {
     protocols: Protocols,
-    threads: usize,
+    written: Written,
+    config: BridgeConfig,
 }
 
 /// A bridge that runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    end: oneshot::Sender<()>,
+    end: watch::Sender<bool>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -104,8 +115,8 @@ impl Bridge {
         let mut written: Written = config.written.clone();
         written.broker.address = format!("unix:{}", entrance.path.display());
         written.broker.proxy_protocol = true;
-        let proved = written.prove_at(&config.addresses)?;
-        Ok(Self { protocols: Protocols::open(proved)?, threads: config.threads })
+        let protocols = open(&written, config)?;
+        Ok(Self { protocols, written, config: config.clone() })
     }
 
     /// What listens where, a line each.
@@ -117,31 +128,57 @@ impl Bridge {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub(super) fn start(self, tell: impl Fn(Notice) + Send + 'static) -> io::Result<Running> {
+    pub(super) fn start(self) -> io::Result<Running> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.threads)
+            .worker_threads(self.config.threads)
             .thread_name(NAME)
             .enable_all()
             .build()?;
-        let (end, asked) = oneshot::channel::<()>();
+        let (end, ending) = watch::channel(false);
         let (done, ended) = oneshot::channel();
         thread::Builder::new().name(NAME.into()).spawn(move || {
-            let outcome = runtime.block_on(self.protocols.serve(async { drop(asked.await) }));
-            if let Err(error) = outcome {
-                tell(Notice::Failed(io::Error::other(format!("the bridge: {error}"))));
-            }
+            self.run(&runtime, &ending);
             // Whoever waits has a limit of time, and so has this.
             runtime.shutdown_background();
             let _ = done.send(());
         })?;
         Ok(Running { end, ended })
     }
+
+    /// Serves until it is to end.
+    fn run(self, runtime: &Runtime, ending: &watch::Receiver<bool>) {
+        let Self { protocols, written, config } = self;
+        let mut protocols = Some(protocols);
+        let ended = || {
+            let mut ending = ending.clone();
+            async move { drop(ending.wait_for(|is_ending| *is_ending).await) }
+        };
+        loop {
+            let outcome: Result<(), Failure> = match protocols.take() {
+                Some(protocols) => runtime.block_on(protocols.serve(ended())).map_err(Into::into),
+                None => open(&written, &config).map(|opened| protocols = Some(opened)),
+            };
+            // Where nobody is left who could say so, it is to end, too.
+            if *ending.borrow() || ending.has_changed().is_err() {
+                return;
+            }
+            if let Err(error) = outcome {
+                error!(%error, "the bridge failed and starts again");
+                let _ = runtime.block_on(async { timeout(PAUSE, ended()).await });
+            }
+        }
+    }
+}
+
+/// Takes the ports.
+fn open(written: &Written, config: &BridgeConfig) -> Result<Protocols, Failure> {
+    Ok(Protocols::open(written.clone().prove_at(&config.addresses)?)?)
 }
 
 impl Running {
     /// Tells everybody that it ends, and waits until they were told.
     pub(super) async fn end(self) {
-        let _ = self.end.send(());
+        self.end.send_replace(true);
         let _ = self.ended.await;
     }
 }

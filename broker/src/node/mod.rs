@@ -153,7 +153,7 @@ pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
 }
 
 /// A thread that panics leaves a broker that is half dead: end it whole. What was acknowledged is on disk. In the bridge, a
-/// panic ends one user's task; where it ends a protocol, the bridge says so and the broker ends in order.
+/// panic ends one user's task; where it ends a protocol, the bridge starts again.
 fn exit_on_panic() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -300,8 +300,7 @@ impl Broker {
         let mut lines = std::mem::take(&mut self.ready);
         if let Some(bridge) = self.bridge.take() {
             lines.extend_from_slice(bridge.listening());
-            let links = Arc::clone(&self.links);
-            self.running_bridge = Some(bridge.start(move |notice| links.tell(notice))?);
+            self.running_bridge = Some(bridge.start()?);
         }
         let mut out = io::stdout().lock();
         for line in &lines {
