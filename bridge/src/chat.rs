@@ -41,13 +41,14 @@ impl Place {
         Self::Group(name.into())
     }
 
-    /// What a protocol that has groups alone means by a group's name: `room/{name}`, which no group can be called, is a room.
-    pub fn group_or_room(id: &str) -> Self {
+    /// A place as protocols say it that know groups and nothing else: `room/x` is a room, and anything else a group, as no name
+    /// of a group has a slash.
+    pub fn of_id(id: &str) -> Self {
         id.strip_prefix("room/").map_or_else(|| Self::group(id), Self::room)
     }
 
-    /// What [`Place::group_or_room`] takes for it.
-    pub fn group_id(&self) -> String {
+    /// What [`Place::of_id`] makes this of.
+    pub fn id(&self) -> String {
         match self {
             Self::Room(_) => self.to_string(),
             Self::Group(name) => name.to_string(),

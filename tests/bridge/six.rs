@@ -42,10 +42,10 @@ impl Six {
                 json.ask(&json!({"Command": command, "User": "json", "Password": "sesame"}).to_string());
             assert!(answer.contains("\"Status\":\"ok\""), "{answer}");
         }
-        let answer = json.ask("{\"Command\": \"invite\", \"Group\": \"room/Home\"}");
+        let answer = json.ask("{\"Command\": \"invite\", \"Group\": \"room/Home\", \"To\": \"json\"}");
         assert_eq!(answer, "{\"Command\":\"invite\",\"Group\":\"room/Home\",\"Status\":\"ok\"}");
         let token = http_user(bridge.rest, "rest");
-        assert_eq!(http(bridge.rest, &token, &format!("PUT {ROOM}"), "{}").0, 200);
+        assert_eq!(http(bridge.rest, &token, &format!("PUT {ROOM}"), "{\"members\": [\"rest\"]}").0, 200);
         let (mqtt, events) = mqtt(broker.address(), "mqtt").await;
         Self { telnet, mchat, helo, json, rest: bridge.rest, token, mqtt, events }
     }

@@ -1,6 +1,7 @@
 //! One connection of the JSON protocol: commands in, one answer each, and what is said to the user between them.
 //!
 //! One command is carried out at a time; its answer says which command it answers, and messages may stand before it.
+//! A room is to this protocol a group whose id is `room/x`: one invites oneself to enter it.
 //! Invariant: every object and every piece of rubbish gets exactly one answer, but a `ping` that answers the server's;
 //! nothing is handed on under a name that the broker did not say; everything written is one object in one line.
 //!
@@ -131,6 +132,9 @@ enum Doing {
     },
     Create,
     Leave {
+        group: String,
+    },
+    LeaveRoom {
         group: String,
     },
     /// The owner leaves: somebody else must own it first.
@@ -362,7 +366,7 @@ impl machine::Session for Session {
             }
             Event::Signalled { from, json } => self.signalled(&from, &json, side),
             Event::Removed { place, reason } => {
-                let leave = json!({"Command": "leave", "Group": place.group_id(), "Reason": reason});
+                let leave = json!({"Command": "leave", "Group": place.id(), "Reason": reason});
                 side.write(map::line(&leave));
             }
             Event::Gone => self.tell("the server is away; what you say is sent when it is back", side),

@@ -40,19 +40,19 @@ impl Session {
                 let text = text.into();
                 let call = match to {
                     To::User(user) => Call::Tell { user, text, name: None },
-                    To::Group(group) => Call::Say { place: Place::group_or_room(&group), text, name: None },
+                    To::Group(group) => Call::Say { place: Place::of_id(&group), text, name: None },
                 };
                 (call, Doing::Said)
             }
-            // Nobody is put into a room: who asks enters it.
-            Command::Invite { group: Some(group), user }
-                if is_room(&group) && user.as_deref().is_none_or(|user| self.is_me(user)) =>
-            {
-                let call = Call::Join { place: Place::group_or_room(&group), password: None, last: 0 };
-                (call, Doing::Each { rest: VecDeque::new(), fields: json!({"Group": group}) })
-            }
             Command::Invite { group: Some(group), user: Some(user) } => {
-                (requests::add_member(&group, &user), Doing::Invite { group })
+                let is_me = self.login.as_ref().is_some_and(|login| *login.user == *user);
+                let call = match Place::of_id(&group) {
+                    // Who invites oneself to a room enters it.
+                    place @ Place::Room(_) if is_me => Call::Join { place, password: None, last: 0 },
+                    Place::Room(room) => requests::invite_to_room(&room, &user),
+                    Place::Group(_) => requests::add_member(&group, &user),
+                };
+                (call, Doing::Invite { group })
             }
             Command::Invite { group: Some(_), user: None } => {
                 return self.refuse(name, id.as_ref(), "request.bad-field", "To is missing", side);
@@ -61,11 +61,10 @@ impl Session {
                 let members: Vec<_> = user.as_deref().into_iter().collect();
                 (requests::create_secret_group(&members), Doing::Create)
             }
-            Command::Leave { group } if is_room(&group) => {
-                let call = Call::Leave { place: Place::group_or_room(&group) };
-                (call, Doing::Each { rest: VecDeque::new(), fields: json!({"Group": group}) })
-            }
-            Command::Leave { group } => (requests::leave_group(&group), Doing::Leave { group }),
+            Command::Leave { group } => match Place::of_id(&group) {
+                place @ Place::Room(_) => (Call::Leave { place }, Doing::LeaveRoom { group }),
+                Place::Group(_) => (requests::leave_group(&group), Doing::Leave { group }),
+            },
             Command::Update(update) => {
                 let is_offline = update.status.as_deref().is_some_and(is_offline);
                 if is_offline {
@@ -78,7 +77,7 @@ impl Session {
             Command::History { to, count, since_ms } => {
                 let place = match &to {
                     To::User(user) => format!("user/{user}"),
-                    To::Group(group) => Place::group_or_room(group).to_string(),
+                    To::Group(group) => Place::of_id(group).to_string(),
                 };
                 let from = since_ms.map(time::format);
                 (requests::history(&place, count, from.as_deref()), Doing::History { to })
@@ -108,10 +107,6 @@ impl Session {
             }
             _ => side.write(map::line(&map::done(name, id.as_ref(), json!({})))),
         }
-    }
-
-    fn is_me(&self, user: &str) -> bool {
-        self.login.as_ref().is_some_and(|login| *login.user == *user)
     }
 
     fn sign_out(&mut self, side: &mut Side<'_>) {
@@ -195,7 +190,7 @@ impl Session {
                 return self.go_on(Open { name, id, tag: 0, doing }, side);
             }
             Doing::Said => json!({"Seq": answer.get("seq")}),
-            Doing::Invite { group } => json!({"Group": group}),
+            Doing::Invite { group } | Doing::LeaveRoom { group } => json!({"Group": group}),
             Doing::Create => {
                 let group = answer.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
                 self.join(&group, side);
@@ -276,10 +271,6 @@ impl Session {
         }
         self.refuse(name, id.as_ref(), &refusal.code, &refusal.reason, side);
     }
-}
-
-fn is_room(group: &str) -> bool {
-    matches!(Place::group_or_room(group), Place::Room(_))
 }
 
 fn is_offline(status: &str) -> bool {

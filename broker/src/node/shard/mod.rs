@@ -31,6 +31,7 @@ use super::{
     connection::{Table, conn_id},
     host::EVENTS,
     inbox::Letter,
+    search::SearchLink,
     storage::StorageLink,
     transport::Transport,
     verify::VerifyLink,
@@ -91,6 +92,7 @@ pub(super) struct Shard {
     links: Arc<Links>,
     storage: StorageLink,
     verify: VerifyLink,
+    search: SearchLink,
     /// Letters to other shards, gathered during a tick.
     outboxes: Vec<Vec<Letter>>,
     /// Connections to read.
@@ -108,6 +110,8 @@ pub(super) struct Shard {
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
     newcomers: Vec<Newcomer>,
+    /// Connections that are read again.
+    resumed: Vec<ConnId>,
     /// Connections that broke while nobody reads from them.
     broken: Vec<ConnId>,
     /// Whether the engine was fed after it settled.
@@ -145,12 +149,14 @@ pub(super) struct Parts {
     pub(super) storage: StorageLink,
     /// The password checkers.
     pub(super) verify: VerifyLink,
+    /// Who looks for words.
+    pub(super) search: SearchLink,
 }
 
 impl Shard {
     /// A shard that has not begun.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { index, poll, engine, acceptor, links, storage, verify } = parts;
+        let Parts { index, poll, engine, acceptor, links, storage, verify, search } = parts;
         let outboxes = links.inboxes.iter().map(|_| Vec::new()).collect();
         Self {
             index,
@@ -161,6 +167,7 @@ impl Shard {
             links,
             storage,
             verify,
+            search,
             outboxes,
             ready: VecDeque::new(),
             writable: Vec::new(),
@@ -171,6 +178,7 @@ impl Shard {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
             newcomers: Vec::new(),
+            resumed: Vec::new(),
             broken: Vec::new(),
             fed_late: false,
             is_stirred: false,
@@ -228,8 +236,12 @@ impl Shard {
     pub(super) fn hand_out(&mut self, now: Now) {
         self.is_stirred = false;
         self.engine.settle(now);
-        self.carry_outputs(now);
+        self.carry_outputs();
         self.post_letters();
+        // Not before: what follows from these is committed with the next tick, and no letter may be ahead of its commit.
+        for conn in std::mem::take(&mut self.resumed) {
+            self.resume(now, conn);
+        }
     }
 
     /// The shards of which the last wait told something, in the order in which it happened.
@@ -440,6 +452,7 @@ impl Shard {
             | Letter::Durable(_)
             | Letter::Fetched { .. }
             | Letter::Verified { .. }
+            | Letter::Vouched { .. }
             | Letter::Directory(_)
             | Letter::Reload(_)
             | Letter::System(_) => {}
