@@ -21,7 +21,7 @@ mod sys;
 mod transport;
 mod verify;
 
-pub(crate) use control::SOCKET as CONTROL_SOCKET;
+pub(crate) use control::{EXPORT, SOCKET as CONTROL_SOCKET};
 
 use accept::{Acceptor, Admission};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
@@ -277,7 +277,7 @@ impl Broker {
         }
         let mut unix_sockets = unix_sockets(&config.listeners);
         if let (Some(folder), true) = (&config.store.path, settings.rooms.enabled) {
-            match control::open(folder, &links.inboxes[0], &links.operators) {
+            match control::open(folder, &links.inboxes[0], &links.operators, &store.store) {
                 Ok(path) => unix_sockets.push(path),
                 Err(error) => {
                     warn!(%error, "the control socket cannot be opened; operator commands will not work");
