@@ -7,6 +7,9 @@
 mod harness;
 
 mod helo;
+mod inside;
 mod legacy;
+mod limits;
 mod mchat;
+mod six;
 mod text;
