@@ -31,6 +31,8 @@ pub(crate) struct Bridge {
     pub(crate) mchat: SocketAddr,
     pub(crate) mesh: SocketAddr,
     pub(crate) helo: SocketAddr,
+    pub(crate) json: SocketAddr,
+    pub(crate) rest: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,7 +60,7 @@ impl Bridge {
             let ended = async { drop(stopped.await) };
             runtime.expect("a runtime").block_on(katydid_bridge::run(config, ended)).expect("a bridge");
         });
-        Self { text, mchat, mesh, helo, stop: Some(stop), thread: Some(thread) }
+        Self { text, mchat, mesh, helo, json, rest, stop: Some(stop), thread: Some(thread) }
     }
 }
 

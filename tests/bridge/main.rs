@@ -6,7 +6,10 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod everybody;
 mod helo;
+mod json;
 mod legacy;
 mod mchat;
+mod rest;
 mod text;
