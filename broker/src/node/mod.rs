@@ -11,6 +11,7 @@ mod greeting;
 mod host;
 mod inbox;
 mod listeners;
+mod openid;
 mod shard;
 mod signals;
 mod storage;
@@ -21,18 +22,19 @@ mod verify;
 pub(crate) use control::SOCKET as CONTROL_SOCKET;
 
 use accept::{Acceptor, Admission};
+use argon2::password_hash::rand_core::{OsRng, RngCore};
 use control::Answers;
 use host::{Host, Order};
 use inbox::{Inbox, Letter};
-use katydid_engine::{Counters, Settings};
+use katydid_engine::{Counters, Entropy, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
+use openid::OpenId;
 use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
     error::Error,
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     panic,
     path::PathBuf,
@@ -167,6 +169,8 @@ struct Broker {
     /// What to print when all is ready.
     ready: Vec<String>,
     admission: Arc<Admission>,
+    /// The provider, whose keys are fetched anew with a reload.
+    openid: Arc<OpenId>,
     shards: Vec<JoinHandle<()>>,
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
@@ -193,8 +197,12 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
-        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
+        let folder = config.store.path.clone().unwrap_or_default();
+        let (storage, storage_link) =
+            Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder)?;
+        let openid = Arc::new(OpenId::new(inboxes.clone().into()));
+        openid.set(config.provider.clone());
+        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes, &openid)?;
         let (tell, notices) = unbounded_channel();
         let (hosts, orders): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel()).unzip();
         let links = Arc::new(Links {
@@ -214,7 +222,7 @@ impl Broker {
             config.connect_rate,
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
-        let entropy = RandomState::new().build_hasher().finish();
+        let entropy = entropy();
         let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored)
             .map_err(|key| {
                 format!("a record of people and places is damaged: {:?}", String::from_utf8_lossy(&key))
@@ -258,6 +266,7 @@ impl Broker {
             states,
             ready,
             admission,
+            openid,
             shards: threads,
             verifiers,
             storage,
@@ -361,6 +370,7 @@ impl Broker {
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
+        self.openid.set(config.provider.clone());
         *current = config;
         // It is said when it is in force everywhere. An answer to an earlier question may still be on its way, so each
         // shard is asked twice.
@@ -436,6 +446,14 @@ impl Broker {
         }
         info!("everything is on disk");
     }
+}
+
+/// The system's.
+fn entropy() -> Entropy {
+    let (mut identifiers, mut secrets) = ([0; 8], [0; 32]);
+    OsRng.fill_bytes(&mut identifiers);
+    OsRng.fill_bytes(&mut secrets);
+    Entropy { identifiers: u64::from_be_bytes(identifiers), secrets }
 }
 
 fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {

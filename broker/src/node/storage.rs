@@ -14,6 +14,7 @@ use katydid_store::{
 };
 use std::{
     io,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -168,6 +169,7 @@ impl Storage {
         store: &Arc<dyn Store>,
         inboxes: &[Arc<Inbox>],
         lazy_commit: Duration,
+        folder: &Path,
     ) -> io::Result<(Self, StorageLink)> {
         let (commits, queued) = queue::commits();
         let (queries, asked) = mpsc::channel();
@@ -179,9 +181,10 @@ impl Storage {
             lazy_commit,
             counters: Arc::clone(&counters),
         };
+        let database = folder.display().to_string();
         threads.push(thread::Builder::new().name("store-writer".into()).spawn(move || {
             if let Err(error) = writer.run(&queued) {
-                error!(%error, "a commit failed; nothing is acknowledged any more");
+                error!(%error, database, "a commit failed; nothing is acknowledged any more");
                 std::process::exit(1);
             }
         })?);

@@ -3,6 +3,8 @@ mod contract;
 mod input;
 mod people;
 mod places;
+mod proofs;
 mod random;
+mod rights;
 mod scale;
 mod world;
