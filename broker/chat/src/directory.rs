@@ -14,6 +14,7 @@ mod clock;
 mod contacts;
 mod delivered;
 mod expiry;
+mod find;
 mod look_up;
 mod members;
 mod mentions;
@@ -95,6 +96,8 @@ pub struct Directory {
     mentions: BTreeMap<(Uid, Uid, Pid), mentions::Named>,
     tickets: Ticket,
     pending: HashMap<Ticket, Pending>,
+    /// Searches that run, by the tickets of the driver.
+    finding: HashMap<Ticket, find::Finding>,
     /// What a password that is being checked is remembered by, with the hash it is checked against.
     memos: HashMap<Ticket, (Pid, [u8; 32], Arc<str>)>,
     /// What follows from the command at hand.
@@ -127,6 +130,7 @@ impl Directory {
             mentions: BTreeMap::new(),
             tickets: 0,
             pending: HashMap::new(),
+            finding: HashMap::new(),
             memos: HashMap::new(),
             out: Vec::new(),
             after: Vec::new(),
@@ -181,6 +185,7 @@ impl Directory {
             Command::Hashed { ticket, phc, scram } => self.hashed(ticket, phc, scram),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
+            Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
             Command::Tick => {}
         }
         effects.append(&mut self.out);

@@ -22,6 +22,7 @@ use katydid_chat::{
     code::Code,
     directory::{Command, Directory, Effect, Proof},
     permission::UserKind,
+    search::Findings,
 };
 use slab::Slab;
 use std::{
@@ -394,6 +395,12 @@ impl Engine {
     /// The driver has checked a password.
     pub(crate) fn on_verified_for(&mut self, ticket: u64, good: bool) {
         self.command(Command::Verified { ticket, good });
+    }
+
+    /// The driver has looked for words.
+    pub(crate) fn on_found(&mut self, ticket: u64, findings: &Result<Findings, Code>) {
+        let bytes = self.answer_bytes(ticket);
+        self.command(Command::Found { ticket, findings, bytes });
     }
 
     /// The settings have changed.

@@ -16,6 +16,7 @@
 
 pub mod access;
 mod acks;
+pub mod archive;
 pub mod counters;
 mod crossing;
 mod deliver;

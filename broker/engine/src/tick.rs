@@ -44,6 +44,7 @@ impl Engine {
             }
             Input::Hashed { ticket, phc, scram } => self.on_hashed(ticket, &phc, scram.as_deref()),
             Input::VerifiedFor { ticket, good } => self.on_verified_for(ticket, good),
+            Input::Found { ticket, findings } => self.on_found(ticket, &findings),
             Input::Operate { ticket, verb, body } => self.operate(ticket, &verb, &body),
             Input::Reload(settings) => {
                 self.settings = settings;

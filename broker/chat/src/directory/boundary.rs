@@ -190,6 +190,15 @@ pub enum Command<'a> {
         /// As asked.
         ticket: Ticket,
     },
+    /// The answer to [`Effect::Search`].
+    Found {
+        /// As asked.
+        ticket: Ticket,
+        /// What was found, in the order of the spots; or why nobody looked.
+        findings: &'a Result<crate::search::Findings, crate::code::Code>,
+        /// How long the answer may be.
+        bytes: usize,
+    },
     /// A deadline has passed (see `next_deadline`).
     Tick,
 }
@@ -370,6 +379,13 @@ pub enum Effect {
         /// The field `id` of the request, as JSON; comes back in the answer. Where the read fails the answer is
         /// [`crate::request::refusal`] with [`crate::code::Code::Failed`].
         id: Option<String>,
+    },
+    /// Look for words in the logs of places, on another thread, and say [`Command::Found`].
+    Search {
+        /// Of the request; comes back with what was found.
+        ticket: Ticket,
+        /// What, and where.
+        quest: Box<crate::search::Quest>,
     },
     /// Whom a user does not hear, from here on, in every session.
     Ignores {

@@ -81,6 +81,7 @@ impl Engine {
                     Crossing::History(Box::new(HistoryOf { place, window, without, id, bytes, ticket }))
                 });
             }
+            Effect::Search { ticket, quest } => self.outputs.push_back(Output::Search { ticket, quest }),
             Effect::Ignores { user, ignored } => self.ignores(user, ignored),
             Effect::Hash { ticket, wants_scram, password } => {
                 self.outputs.push_back(Output::Hash { ticket, wants_scram, password });
@@ -169,7 +170,7 @@ impl Engine {
     }
 
     /// How long the answer to a request may be.
-    fn answer_bytes(&self, ticket: u64) -> usize {
+    pub(super) fn answer_bytes(&self, ticket: u64) -> usize {
         match self.desk.as_deref().and_then(|desk| desk.askers.get(ticket as usize)) {
             Some(Asker::Request { bytes, .. }) => *bytes,
             _ => super::requests::ANSWER_BYTES,
