@@ -8,8 +8,10 @@ mod harness;
 
 mod helo;
 mod inside;
+mod json;
 mod legacy;
 mod limits;
 mod mchat;
+mod rest;
 mod six;
 mod text;
