@@ -79,6 +79,8 @@ codes! {
     Permanent = "room.permanent", "it can be neither deleted nor given away";
     NotYours = "message.not-yours", "somebody else wrote it";
     MessageNotFound = "message.not-found", "no such message";
+    NotSender = "message.not-sender", "the topic names somebody else as the sender";
+    Reserved = "message.reserved", "only the broker says this";
     BadEvent = "message.bad-event", "not an event";
     MessageTooLong = "message.too-long", "more than is kept of a message";
     PostNotFound = "board.not-found", "no such post";

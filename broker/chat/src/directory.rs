@@ -12,9 +12,11 @@ mod boundary;
 mod chance;
 mod clock;
 mod contacts;
+mod delivered;
 mod expiry;
 mod look_up;
 mod members;
+mod mentions;
 mod moderation;
 mod operation;
 mod pairs;
@@ -89,6 +91,8 @@ pub struct Directory {
     flush: Option<u64>,
     dirty_users: BTreeSet<Uid>,
     dirty_places: BTreeSet<Pid>,
+    /// Mentions that are to be told: of whom, by whom, where.
+    mentions: BTreeMap<(Uid, Uid, Pid), mentions::Named>,
     tickets: Ticket,
     pending: HashMap<Ticket, Pending>,
     /// What a password that is being checked is remembered by, with the hash it is checked against.
@@ -120,6 +124,7 @@ impl Directory {
             flush: None,
             dirty_users: BTreeSet::new(),
             dirty_places: BTreeSet::new(),
+            mentions: BTreeMap::new(),
             tickets: 0,
             pending: HashMap::new(),
             memos: HashMap::new(),
@@ -170,6 +175,7 @@ impl Directory {
             Command::Left { session, place } => self.left(session, place),
             Command::Open { place, user, kind } => self.open(place, user, kind),
             Command::Said { place, .. } => self.said(place),
+            Command::Mentioned { place, seq, from, names } => self.mentioned(place, seq, from, names),
             Command::Request { ticket, session, verb, body } => self.request(ticket, session, verb, body),
             Command::Operate { ticket, verb, body } => self.operate(ticket, verb, body),
             Command::Hashed { ticket, phc, scram } => self.hashed(ticket, phc, scram),

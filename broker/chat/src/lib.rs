@@ -10,6 +10,7 @@ pub mod code;
 pub mod directory;
 pub mod event;
 pub mod history;
+pub mod mention;
 pub mod name;
 pub mod permission;
 pub mod request;

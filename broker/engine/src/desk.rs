@@ -6,6 +6,7 @@
 //! order. It must never decide anything itself.
 
 mod carry;
+mod delivered;
 mod requests;
 mod sign_in;
 
@@ -95,13 +96,27 @@ pub(crate) enum Asked {
         start: Start,
     },
     /// It subscribes to all places of a kind that it is in.
-    EnterAll { ticket: Option<u64>, session: u64, root: &'static str, start: Option<Start>, moves: bool },
+    EnterAll {
+        ticket: Option<u64>,
+        session: u64,
+        root: &'static str,
+        /// The place that the start is said of, where it is not all.
+        only: Option<Arc<str>>,
+        start: Option<Start>,
+        moves: bool,
+    },
     /// Its last subscription that names the place is gone.
     Left { pending: u64, session: u64, place: Arc<str> },
     /// A place's home does not know its rules.
     Open { place: Arc<str>, user: Arc<str>, kind: UserKind },
     /// Something was numbered in a place.
     Said { place: Arc<str>, seq: u64 },
+    /// A message in a place names people.
+    Mentioned { place: Arc<str>, seq: u64, from: Arc<str>, names: Vec<Box<str>> },
+    /// A session has acknowledged something that was said to its user in a pair, and that is to be forgotten.
+    Delivered { place: Arc<str>, user: Arc<str> },
+    /// Up to which number a session has acknowledged a pair; `None` where it does not listen to it.
+    Reached { ticket: u64, below: Option<u64> },
     /// A request.
     Request { verb: Box<str>, body: Box<[u8]>, to: AnswerTo, bytes: usize },
     /// A shard has put out everybody whom an eviction names.
@@ -138,9 +153,10 @@ struct Evicting {
 }
 
 /// A SUBSCRIBE for all places of a kind that is being carried out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Joining {
     session: u64,
+    only: Option<Arc<str>>,
     ticket: Option<u64>,
     start: Option<Start>,
     moves: bool,
@@ -158,6 +174,8 @@ pub(crate) struct Desk {
     ignores: HashMap<Arc<str>, Arc<[Arc<str>]>, FixedState>,
     evicting: HashMap<u64, Evicting, FixedState>,
     joining: Option<Joining>,
+    /// Pairs of which it is asked how far a user is.
+    rounds: Slab<delivered::Round>,
     effects: Vec<Effect>,
     /// Evictions that the command at hand has led to.
     issued: Vec<u64>,
@@ -165,11 +183,13 @@ pub(crate) struct Desk {
     answers: Slab<Finished>,
 }
 
-/// An answer that waits for the disk.
+/// An answer that waits for the disk, or what must not overtake one.
 #[derive(Debug)]
 enum Finished {
     Session(AnswerTo, String),
     Operator(u64, String),
+    /// Connections that close, of sessions that end or not: who asked for it has its answer first.
+    Dismissed(Vec<(u64, Whereabouts)>, bool),
 }
 
 impl Desk {
@@ -182,6 +202,7 @@ impl Desk {
             ignores: HashMap::default(),
             evicting: HashMap::default(),
             joining: None,
+            rounds: Slab::new(),
             effects: Vec::new(),
             issued: Vec::new(),
             answers: Slab::new(),
@@ -283,8 +304,8 @@ impl Engine {
                 let (place, password) = (&*place, password.as_deref());
                 self.command(Command::Enter { ticket, session, place, password, restored });
             }
-            Asked::EnterAll { ticket, session, root, start, moves } => {
-                desk.joining = Some(Joining { session, ticket, start, moves, places: 0 });
+            Asked::EnterAll { ticket, session, root, only, start, moves } => {
+                desk.joining = Some(Joining { session, only, ticket, start, moves, places: 0 });
                 self.command(Command::EnterAll { session, root });
                 let joining = self.desk.as_deref_mut().and_then(|desk| desk.joining.take());
                 if let Some(Joining { ticket: Some(ticket), places, .. }) = joining {
@@ -307,6 +328,11 @@ impl Engine {
                 self.command(Command::Open { place: &place, user: &user, kind });
             }
             Asked::Said { place, seq } => self.command(Command::Said { place: &place, seq }),
+            Asked::Mentioned { place, seq, from, names } => {
+                self.command(Command::Mentioned { place: &place, seq, from: &from, names: &names });
+            }
+            Asked::Delivered { place, user } => self.forget_delivered(place, user),
+            Asked::Reached { ticket, below } => self.reached(ticket, below),
             Asked::Request { verb, body, to, bytes } => {
                 let session = to.session;
                 let ticket = desk.askers.insert(Asker::Request { to, bytes }) as u64;
@@ -394,6 +420,11 @@ impl Engine {
             Some(Finished::Session(to, payload)) => self.tell(to.shard, Crossing::Answer { to, payload }),
             Some(Finished::Operator(ticket, payload)) => {
                 self.outputs.push_back(Output::Operated { ticket, payload });
+            }
+            Some(Finished::Dismissed(sessions, ends)) => {
+                for (session, at) in sessions {
+                    self.tell(at.shard, Crossing::Dismiss { index: at.index, session, ends });
+                }
             }
             None => {}
         }

@@ -358,6 +358,7 @@ impl Engine {
             name: None,
             kind: request.kind,
             ignored: None,
+            forgets: false,
             stood: HashMap::default(),
             link: None,
             expiry_secs: 0,

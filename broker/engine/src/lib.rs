@@ -88,7 +88,9 @@ pub struct Entropy {
 impl Entropy {
     /// The same each time, for tests that replay a history.
     pub fn replayed(seed: u64) -> Self {
-        Self { identifiers: seed, secrets: [seed as u8; 32] }
+        let mut secrets = [0; 32];
+        secrets[..8].copy_from_slice(&seed.to_be_bytes());
+        Self { identifiers: seed, secrets }
     }
 }
 

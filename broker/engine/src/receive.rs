@@ -221,8 +221,9 @@ impl Engine {
     fn on_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.puback(ack.packet_id) {
-            Ok(_) => {
+            Ok(sent) => {
                 session.has_moved = true;
+                let forgets = session.forgets;
                 let resumed = session.resumed.iter_mut();
                 let mut open = resumed.filter(|it| it.packet_id == ack.packet_id && !it.is_acknowledged);
                 if let Some(resumed) = open.next() {
@@ -230,6 +231,9 @@ impl Engine {
                     self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
                 }
                 self.sessions.mark_ready(index);
+                if forgets {
+                    self.tell_delivered(index, &sent);
+                }
                 Ok(())
             }
             Err(AckError::Unknown) => Ok(()),
@@ -242,14 +246,18 @@ impl Engine {
         let is_kept = session.is_persistent() && self.journal.is_on();
         let id = ack.packet_id;
         match session.outbound.pubrec(id, ack.reason.is_error()) {
-            Ok(RecOutcome::Release(_)) => {
+            Ok(RecOutcome::Release(sent)) => {
                 session.has_moved = true;
+                let forgets = session.forgets;
                 if is_kept {
                     // PUBREL leaves when its state is on disk, so that a crash cannot send the message again.
                     self.journal.push(persist::put_outbound(session, id, None));
                     self.journal.wait(Waiter::Release(index, conn, id));
                 } else {
                     self.links.send_release(conn.slot, id);
+                }
+                if forgets {
+                    self.tell_delivered(index, &sent);
                 }
             }
             Ok(RecOutcome::Again) => self.links.send_release(conn.slot, id),

@@ -87,7 +87,9 @@ impl Engine {
             Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
             Crossing::Signal { place, message } => self.signal_here(&place, &message),
             Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
-            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
+            Crossing::Page { ticket, entries, next, first } => {
+                self.on_page(ticket, entries, next, first);
+            }
             other => self.on_chat_crossing(from, other),
         }
     }
@@ -119,6 +121,12 @@ impl Engine {
             Crossing::HistoryPage { ticket, payload } => self.history_answered(ticket, payload),
             Crossing::Erase { user } => self.erase_here(&user),
             Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
+            Crossing::Forgets { index, session, forgets } => self.set_forgets(index, session, forgets),
+            Crossing::HowFar { ticket, index, session, place } => {
+                let below = self.acknowledged_below(index, session, &place);
+                self.ask(Asked::Reached { ticket, below });
+            }
+            Crossing::Forget { place, user, below } => self.forget_at_home(&place, &user, below),
             Crossing::Dismiss { index, session, ends } => self.dismiss(index, session, ends),
             Crossing::Answer { to, payload } => self.deliver_answer(&to, &payload),
             Crossing::Amended { place, entry } => self.amend_here(&place, &entry),

@@ -35,7 +35,6 @@ use signals::Signal;
 use std::{
     error::Error,
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     panic,
     path::PathBuf,
@@ -451,9 +450,10 @@ impl Broker {
 
 /// The system's.
 fn entropy() -> Entropy {
-    let mut secrets = [0; 32];
+    let (mut identifiers, mut secrets) = ([0; 8], [0; 32]);
+    OsRng.fill_bytes(&mut identifiers);
     OsRng.fill_bytes(&mut secrets);
-    Entropy { identifiers: RandomState::new().build_hasher().finish(), secrets }
+    Entropy { identifiers: u64::from_be_bytes(identifiers), secrets }
 }
 
 fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {

@@ -317,11 +317,14 @@ impl Directory {
         if let Some(email) = ask.email {
             profile.email = Some(email).filter(|email| !email.is_empty());
         }
-        if let Some(deletes) = ask.delete_on_delivery {
-            profile.delete_on_delivery = deletes;
-        }
+        let forgets = ask.delete_on_delivery.filter(|forgets| *forgets != profile.delete_on_delivery);
+        profile.delete_on_delivery = forgets.unwrap_or(profile.delete_on_delivery);
         if user.account.is_some() {
             self.keep_user(asker.uid);
+        }
+        if forgets.is_some() {
+            self.tell_forgets(asker.uid, true);
+            self.forget_delivered(asker.uid);
         }
         self.retain_profile(asker.uid);
         self.profile(asker.uid, true).map(Some).ok_or(Code::UserNotFound)

@@ -131,12 +131,23 @@ pub enum Command<'a> {
         /// What kind of user.
         kind: UserKind,
     },
-    /// A message was numbered in a place: for counters, expiry when unused, mentions. Told at most once a tick and place.
+    /// A message was numbered in a place: for counters, expiry when unused. Told at most once a tick and place.
     Said {
         /// The place.
         place: &'a str,
         /// The newest number.
         seq: u64,
+    },
+    /// A message in a room or group names people (see [`crate::mention`]): who may read it there is told, once in a while.
+    Mentioned {
+        /// The place.
+        place: &'a str,
+        /// The number of the message.
+        seq: u64,
+        /// Who said it.
+        from: &'a str,
+        /// Words that may be names, with punctuation after them.
+        names: &'a [Box<str>],
     },
     /// A request (`topics.md`): answered by [`Effect::Answer`], at once or later.
     Request {
@@ -366,6 +377,21 @@ pub enum Effect {
         user: Arc<str>,
         /// Those who are not heard.
         ignored: Arc<[Arc<str>]>,
+    },
+    /// Whether private messages to a user are forgotten once they are delivered, from here on, in every session.
+    Forgets {
+        /// The user.
+        user: Arc<str>,
+        /// Whether they are.
+        forgets: bool,
+    },
+    /// Take what was said to a user in a pair off the disk, as far as every session of the user that listens to it has
+    /// acknowledged it.
+    Forget {
+        /// The place.
+        place: Place,
+        /// The user.
+        user: Arc<str>,
     },
     /// Hash a password with Argon2id on another thread, and say [`Command::Hashed`].
     Hash {

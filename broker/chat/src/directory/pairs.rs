@@ -117,6 +117,11 @@ impl Directory {
         self.out.push(Effect::Drop { place: pair.place });
     }
 
+    /// The place of a pair that is there.
+    pub(super) fn pair_place(&self, a: Uid, b: Uid) -> Option<Place> {
+        self.pairs.get(&ordered(a, b)).map(|pair| pair.place.clone())
+    }
+
     /// The two users of `{a}/{b}`, if both exist and are in this order.
     pub(super) fn two_of_pair(&self, names: &str) -> Option<(Uid, Uid)> {
         let (a, b) = names.split_once('/')?;

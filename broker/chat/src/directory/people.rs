@@ -47,6 +47,7 @@ pub(super) struct User {
     pub(super) requests: Bucket,
     pub(super) pages: Bucket,
     pub(super) guesses: Bucket,
+    pub(super) mentions: Bucket,
     /// When the anonymous name is looked at again, in steady time.
     pub(super) hold: Option<u64>,
 }
@@ -117,6 +118,7 @@ impl User {
             requests: Bucket::default(),
             pages: Bucket::default(),
             guesses: Bucket::default(),
+            mentions: Bucket::default(),
             hold: None,
         }
     }
@@ -327,6 +329,7 @@ impl Directory {
             self.hold_name(uid, hold_ms);
         }
         self.tell_ignored(uid, false);
+        self.tell_forgets(uid, false);
         self.changed_state(uid);
     }
 
@@ -354,6 +357,7 @@ impl Directory {
         if self.user(uid).is_some_and(|user| user.connected == 1) {
             self.came_or_went(uid, true);
         }
+        self.forget_delivered(uid);
         self.changed_state(uid);
     }
 
@@ -393,6 +397,7 @@ impl Directory {
         if user.account.is_none() && user.sessions.is_empty() {
             self.remove_user(ended.uid);
         } else {
+            self.forget_delivered(ended.uid);
             self.changed_state(ended.uid);
         }
     }

@@ -104,13 +104,7 @@ impl Directory {
         if key == name::BROKER || key.starts_with(GUEST) {
             return Err(Code::NameReserved);
         }
-        let has_nobody =
-            self.rules.accounts.is_empty() && self.people.by_number.is_empty() && !self.rules.openid;
         match proof {
-            // Where there is nobody to be, a password proves nothing and is not looked at.
-            Proof::Password(_) if has_nobody && self.rules.anonymous => {
-                self.anonymous(name, key, false, address)
-            }
             Proof::None { exclusive } => self.anonymous(name, key, exclusive, address),
             Proof::Certificate => {
                 let uid = self.proven(name, key)?;

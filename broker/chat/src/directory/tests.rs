@@ -5,5 +5,6 @@ mod people;
 mod places;
 mod proofs;
 mod random;
+mod rights;
 mod scale;
 mod world;

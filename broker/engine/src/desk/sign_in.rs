@@ -5,6 +5,7 @@ use crate::{
     Engine,
     io::{ConnId, Output},
     link::{Pause, Phase},
+    mutant::Mutant,
     session::Session,
 };
 use katydid_chat::{code::Code, directory::SignIn, permission::UserKind};
@@ -113,9 +114,17 @@ impl Engine {
         }
     }
 
+    /// Whether private messages to a session's user are forgotten once they are delivered.
+    pub(crate) fn set_forgets(&mut self, index: u32, id: u64, forgets: bool) {
+        if let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) {
+            session.forgets = forgets;
+        }
+    }
+
     /// Whom a session's user does not hear.
     pub(crate) fn set_ignored(&mut self, index: u32, id: u64, ignored: Arc<[Arc<str>]>) {
-        if let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) {
+        let session = self.sessions.by_index(index).filter(|session| session.id == id);
+        if let Some(session) = session.filter(|_| !Mutant::IgnoredHeard.is_on()) {
             session.ignored = (!ignored.is_empty()).then_some(ignored);
         }
     }
