@@ -19,5 +19,6 @@ mod provider;
 mod requests;
 mod schema;
 mod scram;
+mod search;
 mod tokens;
 mod verbs;

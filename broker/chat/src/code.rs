@@ -91,6 +91,7 @@ codes! {
     UnknownVerb = "request.unknown-verb", "no such request";
     UnknownField = "request.unknown-field", "a field that the request does not have";
     BadField = "request.bad-field", "a field is missing, of another type or out of its limits";
+    BadQuery = "search.bad-query", "no word to look for, more than a search takes, or a quote without its end";
     ResponseTopic = "request.response-topic", "the Response Topic is not yours";
     NotPermitted = "request.not-permitted", "only the operator may";
     NotFound = "request.not-found", "it is not there";

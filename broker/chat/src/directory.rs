@@ -13,7 +13,9 @@ mod chance;
 mod clock;
 mod contacts;
 mod delivered;
+mod erasure;
 mod expiry;
+mod find;
 mod look_up;
 mod members;
 mod mentions;
@@ -23,6 +25,7 @@ mod pairs;
 mod people;
 mod place_requests;
 mod places;
+pub mod portable;
 mod presence;
 mod records;
 mod requests;
@@ -81,6 +84,8 @@ pub struct Directory {
     places: Places,
     pairs: BTreeMap<(Uid, Uid), Pair>,
     tokens: Tokens,
+    /// Names of those whose messages are being erased, by their keys: nobody has them meanwhile.
+    erasing: BTreeMap<String, Arc<str>>,
     attempts: Attempts,
     numbers: NumbersRecord,
     counters: Counter,
@@ -95,6 +100,8 @@ pub struct Directory {
     mentions: BTreeMap<(Uid, Uid, Pid), mentions::Named>,
     tickets: Ticket,
     pending: HashMap<Ticket, Pending>,
+    /// Searches that run, by the tickets of the driver.
+    finding: HashMap<Ticket, find::Finding>,
     /// What a password that is being checked is remembered by, with the hash it is checked against.
     memos: HashMap<Ticket, (Pid, [u8; 32], Arc<str>)>,
     /// What follows from the command at hand.
@@ -116,6 +123,7 @@ impl Directory {
             places: Places::default(),
             pairs: BTreeMap::new(),
             tokens: Tokens::new(),
+            erasing: BTreeMap::new(),
             attempts: Attempts::default(),
             numbers: NumbersRecord { v: records::VERSION, ..NumbersRecord::default() },
             counters: Counter::default(),
@@ -127,6 +135,7 @@ impl Directory {
             mentions: BTreeMap::new(),
             tickets: 0,
             pending: HashMap::new(),
+            finding: HashMap::new(),
             memos: HashMap::new(),
             out: Vec::new(),
             after: Vec::new(),
@@ -181,6 +190,8 @@ impl Directory {
             Command::Hashed { ticket, phc, scram } => self.hashed(ticket, phc, scram),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
+            Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
+            Command::Erased { user } => self.erased(user),
             Command::Tick => {}
         }
         effects.append(&mut self.out);

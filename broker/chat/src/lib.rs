@@ -15,5 +15,6 @@ pub mod name;
 pub mod permission;
 pub mod request;
 pub mod scram;
+pub mod search;
 pub mod time;
 pub mod topic;

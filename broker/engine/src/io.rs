@@ -1,6 +1,10 @@
 //! What goes into an engine and what comes out of it.
 
 use crate::settings::Settings;
+use katydid_chat::{
+    code::Code,
+    search::{Findings, Quest},
+};
 use katydid_store::{Entry, LogId, Op};
 use std::{net::IpAddr, sync::Arc};
 
@@ -104,6 +108,13 @@ pub enum Input {
         /// Whether the password fits.
         good: bool,
     },
+    /// The answer to [`Output::Search`].
+    Found {
+        /// As asked.
+        ticket: u64,
+        /// What was found, or why nobody looked.
+        findings: Result<Findings, Code>,
+    },
     /// The operator asks for something, of the first shard; answered by [`Output::Operated`].
     Operate {
         /// Comes back with the answer.
@@ -194,6 +205,13 @@ pub enum Output {
         hash: Arc<str>,
         /// The password; the driver wipes it after use.
         password: Vec<u8>,
+    },
+    /// Look for words in the logs of places, on another thread, and say [`Input::Found`].
+    Search {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// What, and where.
+        quest: Box<Quest>,
     },
     /// The answer to [`Input::Operate`]; everything that it says is on disk.
     Operated {

@@ -16,6 +16,7 @@
 
 pub mod access;
 mod acks;
+pub mod archive;
 pub mod counters;
 mod crossing;
 mod deliver;
@@ -34,6 +35,7 @@ pub mod mutant;
 pub mod persist;
 mod place;
 mod plain;
+pub mod portable;
 mod publish;
 mod queue;
 mod receive;
@@ -153,6 +155,8 @@ pub struct Engine {
     asks: desk::Asks,
     /// The second in which refusals were told last, and how many.
     notices: (u64, u32),
+    /// Users whose messages are being erased here, the first of them now.
+    sweeps: VecDeque<place::erasing::Sweep>,
     /// Pages that were asked for.
     reads: Slab<place::Reading>,
 }
@@ -214,6 +218,7 @@ impl Engine {
             damaged: None,
             asks: desk::Asks::new(),
             notices: (0, 0),
+            sweeps: VecDeque::new(),
             reads: Slab::new(),
         };
         if shard.0 == 0 && engine.settings.rooms.enabled {

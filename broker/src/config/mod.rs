@@ -130,6 +130,8 @@ pub(crate) struct StoreConfig {
     pub(crate) cache_bytes: u64,
     /// Longest time that a commit nobody waits for may be delayed.
     pub(crate) lazy_commit: Duration,
+    /// Longest time that what is said waits to come into the index of words.
+    pub(crate) index_delay: Duration,
     /// Delay added to each sync; for tests of slow disks.
     pub(crate) sync_delay: Duration,
 }

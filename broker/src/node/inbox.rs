@@ -4,6 +4,7 @@
 //! Invariant: `sleeping` is set under the lock and only while the box is empty, so that no letter is left behind.
 
 use bytes::Bytes;
+use katydid_chat::{code::Code, search::Findings};
 use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage, Verdict, Vouching};
 use katydid_store::Entry;
 use mio::Waker;
@@ -83,6 +84,13 @@ pub(super) enum DirectoryInput {
         /// Whether it fits.
         good: bool,
     },
+    /// Words were looked for.
+    Found {
+        /// As asked.
+        ticket: u64,
+        /// What was found, or why nobody looked.
+        findings: Result<Findings, Code>,
+    },
     /// The operator asks.
     Operate {
         /// Comes back with the answer.
@@ -123,6 +131,9 @@ impl Letter {
             }
             Self::Directory(DirectoryInput::Checked { ticket, good }) => {
                 Ok(Input::VerifiedFor { ticket, good })
+            }
+            Self::Directory(DirectoryInput::Found { ticket, findings }) => {
+                Ok(Input::Found { ticket, findings })
             }
             Self::Directory(DirectoryInput::Operate { ticket, verb, body }) => {
                 Ok(Input::Operate { ticket, verb, body })

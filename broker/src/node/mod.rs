@@ -12,6 +12,7 @@ mod host;
 mod inbox;
 mod listeners;
 mod openid;
+pub(crate) mod search;
 mod shard;
 mod signals;
 mod storage;
@@ -19,7 +20,7 @@ mod sys;
 mod transport;
 mod verify;
 
-pub(crate) use control::SOCKET as CONTROL_SOCKET;
+pub(crate) use control::{EXPORT, SOCKET as CONTROL_SOCKET};
 
 use accept::{Acceptor, Admission};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
@@ -30,6 +31,7 @@ use katydid_engine::{Counters, Entropy, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
 use openid::OpenId;
+use search::{Changes, Indexing, Searching};
 use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
@@ -174,6 +176,9 @@ struct Broker {
     shards: Vec<JoinHandle<()>>,
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
+    searching: Searching,
+    /// None where nothing is on disk.
+    indexing: Option<Indexing>,
     store: OpenStore,
     /// Files to remove at the end.
     unix_sockets: Vec<PathBuf>,
@@ -197,9 +202,14 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
+        let changes = store.is_on_disk().then(Arc::<Changes>::default);
         let folder = config.store.path.clone().unwrap_or_default();
         let (storage, storage_link) =
-            Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder)?;
+            Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder, changes.clone())?;
+        let (searching, search_link) = Searching::start(&store, &inboxes[0])?;
+        let indexing = changes
+            .map(|changes| Indexing::start(&store, changes, storage_link.clone(), config.store.index_delay))
+            .transpose()?;
         let openid = Arc::new(OpenId::new(inboxes.clone().into()));
         openid.set(config.provider.clone());
         let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes, &openid)?;
@@ -234,7 +244,8 @@ impl Broker {
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
             let links = Arc::clone(&links);
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
-            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify }));
+            let search = search_link.clone();
+            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify, search }));
         }
         let mut threads = Vec::with_capacity(shards);
         for (index, orders) in orders.into_iter().enumerate() {
@@ -247,7 +258,7 @@ impl Broker {
         }
         let mut unix_sockets = unix_sockets(&config.listeners);
         if let (Some(folder), true) = (&config.store.path, settings.rooms.enabled) {
-            match control::open(folder, &links.inboxes[0], &links.operators) {
+            match control::open(folder, &links.inboxes[0], &links.operators, &store.store) {
                 Ok(path) => unix_sockets.push(path),
                 Err(error) => {
                     warn!(%error, "the control socket cannot be opened; operator commands will not work");
@@ -270,6 +281,8 @@ impl Broker {
             shards: threads,
             verifiers,
             storage,
+            searching,
+            indexing,
             store,
             unix_sockets,
             verify_refused: verify_link.refused_counter(),
@@ -437,6 +450,10 @@ impl Broker {
         for thread in self.shards.into_iter().chain(self.verifiers) {
             // A panic in there has ended the process already.
             let _ = thread.join();
+        }
+        self.searching.finish();
+        if let Some(indexing) = self.indexing {
+            indexing.finish();
         }
         self.storage.finish();
         drop(self.store);

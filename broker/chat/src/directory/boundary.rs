@@ -190,6 +190,20 @@ pub enum Command<'a> {
         /// As asked.
         ticket: Ticket,
     },
+    /// The answer to [`Effect::Search`].
+    Found {
+        /// As asked.
+        ticket: Ticket,
+        /// What was found, in the order of the spots; or why nobody looked.
+        findings: &'a Result<crate::search::Findings, crate::code::Code>,
+        /// How long the answer may be.
+        bytes: usize,
+    },
+    /// What an [`Effect::Erase`] asked for is done, and on disk.
+    Erased {
+        /// As asked.
+        user: &'a str,
+    },
     /// A deadline has passed (see `next_deadline`).
     Tick,
 }
@@ -371,6 +385,13 @@ pub enum Effect {
         /// [`crate::request::refusal`] with [`crate::code::Code::Failed`].
         id: Option<String>,
     },
+    /// Look for words in the logs of places, on another thread, and say [`Command::Found`].
+    Search {
+        /// Of the request; comes back with what was found.
+        ticket: Ticket,
+        /// What, and where.
+        quest: Box<crate::search::Quest>,
+    },
     /// Whom a user does not hear, from here on, in every session.
     Ignores {
         /// The user.
@@ -423,7 +444,9 @@ pub enum Effect {
         /// The session.
         session: SessionId,
     },
-    /// Take what a user wrote off every log and leave the numbers and times (`user/erase`).
+    /// End every session of a user without its will, then take what the user wrote off every log, with what else names
+    /// the user there, and leave the numbers and times (`user/erase`). Told back by [`Command::Erased`]; until then it is
+    /// asked for again with every start.
     Erase {
         /// The user.
         user: Arc<str>,

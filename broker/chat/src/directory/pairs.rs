@@ -29,7 +29,7 @@ pub(super) fn pair_rules() -> Arc<PlaceRules> {
     })
 }
 
-fn ordered(a: Uid, b: Uid) -> (Uid, Uid) {
+pub(super) fn ordered(a: Uid, b: Uid) -> (Uid, Uid) {
     (a.min(b), a.max(b))
 }
 

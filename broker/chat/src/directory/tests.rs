@@ -1,5 +1,6 @@
 mod boards;
 mod contract;
+mod find;
 mod input;
 mod people;
 mod places;

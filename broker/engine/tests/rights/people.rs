@@ -8,7 +8,7 @@ use crate::{
     random::Random,
     rig::Rig,
 };
-use katydid_engine::Settings;
+use katydid_engine::{Settings, settings::Credentials};
 use katydid_mqtt::{
     decode, encode,
     packet::{
@@ -90,7 +90,10 @@ impl Run {
     /// The run of a seed.
     pub(crate) fn of(seed: u64, bug: Bug) -> Self {
         let mut random = Random::new(seed);
-        let accounts = USERS.iter().map(|user| (Box::from(*user), Arc::from("hash"))).collect();
+        let accounts = USERS
+            .iter()
+            .map(|user| (Box::from(*user), Credentials { hash: "hash".into(), scram: None }))
+            .collect();
         let settings = Settings { accounts: Arc::new(accounts), ..Settings::default() };
         let rig = Rig::new(random.between(1, 3), settings, seed);
         let owners = [0, 0, 1, 1, 2, 3, 3].map(|user| USERS[user]);

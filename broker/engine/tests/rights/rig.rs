@@ -121,7 +121,7 @@ impl Rig {
                     (0..self.engines.len()).for_each(|shard| self.tick(shard));
                     for (shard, conn) in std::mem::take(&mut self.passwords) {
                         let verdict = Verdict::Good;
-                        self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
+                        self.engines[shard].handle(self.now, Input::Verified { conn, verdict, scram: None });
                         self.tick(shard);
                     }
                     let is_busy = self.engines.iter().any(|engine| engine.next_deadline() == Some(0));
@@ -191,15 +191,15 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
-            Output::Hash { ticket, password } => {
+            Output::Hash { ticket, password, .. } => {
                 let phc = String::from_utf8_lossy(&password).into_owned();
-                self.engines[shard].handle(self.now, Input::Hashed { ticket, phc });
+                self.engines[shard].handle(self.now, Input::Hashed { ticket, phc, scram: None });
             }
             Output::VerifyFor { ticket, hash, password } => {
                 let good = hash.as_bytes() == password;
                 self.engines[shard].handle(self.now, Input::VerifiedFor { ticket, good });
             }
-            Output::Operated { .. } | Output::Down => {}
+            Output::Search { .. } | Output::VerifyToken { .. } | Output::Operated { .. } | Output::Down => {}
         }
     }
 

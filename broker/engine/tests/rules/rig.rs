@@ -153,7 +153,8 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
-            Output::Hash { .. }
+            Output::Search { .. }
+            | Output::Hash { .. }
             | Output::VerifyFor { .. }
             | Output::VerifyToken { .. }
             | Output::Operated { .. }

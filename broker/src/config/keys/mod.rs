@@ -152,6 +152,20 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Longest time that a commit nobody waits for may be delayed so that others join it.",
     ),
     key(
+        "store.index-delay",
+        Is("30s"),
+        Time {
+            least: Duration::ZERO,
+            most: SEC.saturating_mul(3600),
+            step: MS,
+            words: &[],
+            set: |d, v| d.store.index_delay = v,
+        },
+        Restart,
+        "Longest time that what is said in a quiet room waits until its words come into the index for searches, together \
+         with what else is said by then. What waits is found too: a search reads it.",
+    ),
+    key(
         "store.sync-delay",
         Is("0s"),
         Time {

@@ -31,6 +31,7 @@ use super::{
     connection::{Table, conn_id},
     host::EVENTS,
     inbox::Letter,
+    search::SearchLink,
     storage::StorageLink,
     transport::Transport,
     verify::VerifyLink,
@@ -91,6 +92,7 @@ pub(super) struct Shard {
     links: Arc<Links>,
     storage: StorageLink,
     verify: VerifyLink,
+    search: SearchLink,
     /// Letters to other shards, gathered during a tick.
     outboxes: Vec<Vec<Letter>>,
     /// Connections to read.
@@ -147,12 +149,14 @@ pub(super) struct Parts {
     pub(super) storage: StorageLink,
     /// The password checkers.
     pub(super) verify: VerifyLink,
+    /// Who looks for words.
+    pub(super) search: SearchLink,
 }
 
 impl Shard {
     /// A shard that has not begun.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { index, poll, engine, acceptor, links, storage, verify } = parts;
+        let Parts { index, poll, engine, acceptor, links, storage, verify, search } = parts;
         let outboxes = links.inboxes.iter().map(|_| Vec::new()).collect();
         Self {
             index,
@@ -163,6 +167,7 @@ impl Shard {
             links,
             storage,
             verify,
+            search,
             outboxes,
             ready: VecDeque::new(),
             writable: Vec::new(),

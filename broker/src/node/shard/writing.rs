@@ -29,7 +29,7 @@ impl Shard {
                     self.outboxes[usize::from(shard.0)].push(Letter::Shard { from, message });
                 }
                 Output::Commit { number, ops, urgent } => {
-                    self.storage.commit(Commit { shard: self.index, number, ops, urgent });
+                    self.storage.commit(Commit { shard: Some(self.index), number, ops, urgent });
                 }
                 Output::Read { ticket, log, query } => {
                     self.storage.read(Query { shard: self.index, ticket, log, query });
@@ -50,6 +50,7 @@ impl Shard {
                     let work = Work::Hash { ticket, wants_scram };
                     self.verify.check(Check { shard: self.index, work, password });
                 }
+                Output::Search { ticket, quest } => self.search.ask(ticket, quest),
                 Output::Operated { ticket, payload } => {
                     self.links.operators.give(ticket, payload);
                 }

@@ -48,7 +48,7 @@ use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::codec::{self, Mark, Written};
 use journal::{Amended, CommitNo, Journal};
-pub use rekey::{Rekey, Rekeyed, rekey};
+pub use rekey::{Rekey, Rekeyed, is_database, rekey};
 use sizes::Sizes;
 use state::{Excess, State};
 use sweep::Schedule;
@@ -458,6 +458,18 @@ impl Store for SledStore {
     fn logs(&self) -> Result<Vec<(LogId, LogStats)>, StoreError> {
         let state = shared(&self.state);
         Ok(state.logs.iter().filter(|(_, log)| log.is_alive).map(|(id, log)| (*id, log.stats)).collect())
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let name = (space, Bytes::copy_from_slice(key));
+        {
+            let state = shared(&self.state);
+            if let Some(value) = state.changes.get(&name).or_else(|| state.leaving.get(&name)) {
+                return Ok(value.clone());
+            }
+        }
+        // What is not in memory is in the tree, and what a checkpoint puts there meanwhile is newer.
+        self.trees.records.read(space, key)
     }
 
     /// Meant for a restart: it holds up commits while it reads.

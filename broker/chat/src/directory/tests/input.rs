@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::directory::*;
 
-const VERBS: [&str; 32] = [
+const VERBS: [&str; 33] = [
     "whoami",
     "register",
     "unregister",
@@ -34,6 +34,7 @@ const VERBS: [&str; 32] = [
     "user/remove",
     "user/list",
     "user/erase",
+    "user/erasing",
     "user/block",
     "user/unblock",
 ];
