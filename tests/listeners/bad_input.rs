@@ -123,3 +123,31 @@ fn a_filter_that_is_none_is_refused_or_ends_the_connection() {
         client.ping();
     }
 }
+
+#[test]
+fn packets_are_logged_where_that_is_asked_for() {
+    let config = format!("{OFTEN}{UNIX}{DOOR}");
+    for (arguments, times) in [(&["-v"][..], 1), (&[], 0)] {
+        let broker = Broker::with(Settings { config: config.clone(), arguments, ..Settings::default() });
+        let mut client = broker.client(V5, "client");
+        client.subscribe("plain", 0);
+        client.send_publish(&Publish::new("plain", SECRET).will_qos(2).retained().qos2(513));
+        client.expect_message(SECRET);
+        client.expect_ack(packet::PUBREC, 513);
+        client.disconnect();
+        broker.await_log("connection closed", times);
+        let log = broker.log();
+        for (direction, packet) in [
+            ("received", "\"CONNECT\""),
+            ("sent", "\"CONNACK\""),
+            ("received", "\"PUBLISH\" id=513 qos=2 dup=false retain=true"),
+            ("sent", "\"PUBLISH\" qos=0 dup=false retain=false"),
+            ("sent", "\"PUBREC\" id=513"),
+            ("received", "\"DISCONNECT\""),
+        ] {
+            let is_it = |line: &&str| line.contains(&format!(": {direction} ")) && line.contains(packet);
+            assert_eq!(log.lines().filter(is_it).count(), times, "{direction} {packet}:\n{log}");
+        }
+        assert!(!log.contains(SECRET), "{log}");
+    }
+}

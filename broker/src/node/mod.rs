@@ -11,6 +11,7 @@ mod greeting;
 mod host;
 mod inbox;
 mod listeners;
+mod packets;
 mod shard;
 mod signals;
 mod storage;

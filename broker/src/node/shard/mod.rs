@@ -31,6 +31,7 @@ use super::{
     connection::{Table, conn_id},
     host::EVENTS,
     inbox::Letter,
+    packets::PacketLog,
     storage::StorageLink,
     transport::Transport,
     verify::VerifyLink,
@@ -107,6 +108,7 @@ pub(super) struct Shard {
     lingerers: Deadlines<Transport>,
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
+    packets: PacketLog,
     newcomers: Vec<Newcomer>,
     /// Connections that are read again.
     resumed: Vec<ConnId>,
@@ -170,6 +172,7 @@ impl Shard {
             lingerers: Deadlines::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
+            packets: PacketLog::default(),
             newcomers: Vec::new(),
             resumed: Vec::new(),
             broken: Vec::new(),
