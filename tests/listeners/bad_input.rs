@@ -1,8 +1,11 @@
 //! Peers that break the rules: each costs one line at `warn`, with nothing of what it sent, and a counter; others go on.
 
+use std::time::Duration;
+
 use super::local::{UNIX, on_unix};
 use super::statistics::{OFTEN, value};
-use crate::harness::{Broker, Connect, Publish, Settings, V3, V5, Version, packet};
+use crate::harness::packet::Packet;
+use crate::harness::{Broker, Connect, Publish, Read, Settings, V3, V5, Version, packet};
 
 const DOOR: &str = "\
 [[listener]]
@@ -150,4 +153,33 @@ fn packets_are_logged_where_that_is_asked_for() {
         }
         assert!(!log.contains(SECRET), "{log}");
     }
+}
+
+/// A part of a packet is no sign of life, however slowly it goes on.
+#[test]
+fn half_a_packet_for_ever_is_closed_counted_and_told_once() {
+    let config = format!("{OFTEN}{UNIX}{DOOR}");
+    let broker = Broker::with(Settings { config, ..Settings::default() });
+    let mut observer = on_unix(&broker, V5, "observer");
+    for version in [V3, V5] {
+        let mut client = broker.connect(&Connect::new(version, "half").keep_alive_secs(1));
+        client.send(&[packet::PUBLISH, 100, 0, 3]);
+        let answer = loop {
+            // It may be closed at any moment.
+            let _ = client.try_send(b"x");
+            match client.read_within(Duration::from_millis(100)) {
+                Read::Silence => {}
+                answer => break answer,
+            }
+        };
+        match (version, answer) {
+            (V3, Read::Closed) => {}
+            (V5, Read::Packet(Packet::Disconnect { reason: 0x8D, .. })) => client.expect_closed(),
+            (_, answer) => panic!("{answer:?}"),
+        }
+    }
+    value(&mut observer, "$SYS/broker/katydid/keep_alive_timeouts", |count| count == 2);
+    let told = broker.await_log("WARN", 2);
+    assert!(told.len() == 2 && told.iter().all(|line| line.contains("the rest of a packet")), "{told:#?}");
+    observer.ping();
 }
