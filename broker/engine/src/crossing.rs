@@ -193,6 +193,12 @@ pub(crate) enum Crossing {
     Erase { user: Arc<str> },
     /// To a session's shard: whom its user does not hear.
     Ignore { index: u32, session: u64, ignored: Arc<[Arc<str>]> },
+    /// To a session's shard: whether private messages to its user are forgotten once they are delivered.
+    Forgets { index: u32, session: u64, forgets: bool },
+    /// To a session's shard: up to which number it has acknowledged a pair.
+    HowFar { ticket: u64, index: u32, session: u64, place: Arc<str> },
+    /// From the directory's shard to a pair's home: what was said to a user below a number is delivered, and forgotten.
+    Forget { place: Arc<str>, user: Arc<str>, below: u64 },
     /// To a session's shard: close its connection, and end it where that is asked for.
     Dismiss { index: u32, session: u64, ends: bool },
     /// To the shard of a session that asked: the answer.
@@ -205,8 +211,8 @@ pub(crate) enum Crossing {
     Signal { place: Arc<str>, message: Shared },
     /// To a place's home: entries from a number on, for a member who is behind.
     Read { place: Arc<str>, from: u64, ticket: u64 },
-    /// The answer; empty when there is nothing between `from` and `next`.
-    Page { ticket: u64, entries: Vec<Shared>, next: u64 },
+    /// The answer; empty when there is nothing between `from` and `next`. Below `first` nothing is kept.
+    Page { ticket: u64, entries: Vec<Shared>, next: u64, first: u64 },
 }
 
 /// The home of a topic, a place or a client identifier among `shards`. Stable across restarts, so that what was stored

@@ -21,8 +21,9 @@ use std::collections::{HashMap, VecDeque};
 ///
 /// ```text
 /// Greeting --CONNECT--> Verifying --good--> Open --DISCONNECT, error, takeover--> Closing
-///     \_______________________________________^                                     ^
-///      \______________________ no password to check ___ refused ____________________/
+///   |  \__________________|__^________________^                                     ^
+///   |   \_________________|__|____ no password to check ___ refused ________________/
+///   \---with a method--> Authenticating
 /// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -30,6 +31,8 @@ pub(crate) enum Phase {
     Greeting,
     /// CONNECT is here; its password is being checked, or what it ended is being taken off the disk.
     Verifying(Box<crate::handshake::Request>),
+    /// CONNECT named an authentication method; the client's next AUTH is waited for.
+    Authenticating(Box<crate::handshake::Request>),
     /// Connected; the session's index.
     Open(u32),
     /// Being closed; nothing is read any more.
@@ -73,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) aliases: TopicAliases,
     /// Topic aliases that the client takes, where it takes any.
     pub(crate) own_aliases: Option<Box<OwnAliases>>,
+    /// How it was let in, where it may have to show it again.
+    pub(crate) auth: Option<Box<crate::exchange::Auth>>,
     pub(crate) acks: AckQueue,
     pub(crate) ring: Ring,
     pub(crate) will: Option<Box<crate::will::Will>>,
@@ -180,6 +185,7 @@ impl Links {
             problem_information: true,
             aliases: TopicAliases::default(),
             own_aliases: None,
+            auth: None,
             acks: AckQueue::default(),
             ring: Ring::default(),
             will: None,

@@ -7,11 +7,13 @@
 //!
 //! A place is named by its key (`room/{name}`, `group/{name}`, `user/{a}/{b}`), which is also the key of its records.
 
+mod delivered;
 pub(crate) mod history;
 pub(crate) mod home;
 mod ids;
 mod lagging;
 mod members;
+mod mentions;
 mod rules;
 mod run;
 mod saying;

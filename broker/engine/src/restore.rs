@@ -13,7 +13,7 @@ use crate::{
     },
     queue::{Queue, Queued},
     session::{Origin, Resumed, Session, Stood, Subscription},
-    subscribe::root_of_all,
+    subscribe::{root_of_all, shown_of},
     subscriptions::Subscriptions,
     timers::Timer,
 };
@@ -150,6 +150,7 @@ impl Engine {
             name: None,
             kind: record.kind,
             ignored: None,
+            forgets: false,
             stood: HashMap::default(),
             link: None,
             expiry_secs: record.expiry_secs,
@@ -302,14 +303,18 @@ impl Engine {
                 }
                 meaning => {
                     roots.extend(root_of_all(&meaning));
-                    self.restore_subscription(index, subscription);
+                    let shown = shown_of(&meaning, me.as_deref());
+                    self.restore_subscription(index, subscription.clone());
+                    if let Some(shown) = shown {
+                        self.watch_shown(None, index, subscription, shown, false);
+                    }
                 }
             }
         }
         roots.sort_unstable_by_key(|root| root.as_str());
         roots.dedup();
         for root in roots {
-            self.enter_all(None, index, root, (None, false));
+            self.enter_all(None, index, (root, None), (None, false));
         }
     }
 

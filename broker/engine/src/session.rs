@@ -124,6 +124,8 @@ pub(crate) struct Session {
     pub(crate) kind: UserKind,
     /// Whom its user does not hear.
     pub(crate) ignored: Option<Arc<[Arc<str>]>>,
+    /// Whether private messages to its user are forgotten once they are delivered.
+    pub(crate) forgets: bool,
     /// Where it stood, in places that it has not entered again since the broker started.
     pub(crate) stood: HashMap<Box<str>, Stood, FixedState>,
     /// Slot of its connection.

@@ -3,6 +3,7 @@
 
 use crate::{
     Engine,
+    acks::farewell_reason,
     crossing::{self, By, Crossing, Reply},
     deliver,
     desk::Asked,
@@ -15,6 +16,7 @@ use crate::{
     receive::Fault,
     timers::Timer,
 };
+use katydid_chat::code::Code;
 use katydid_mqtt::{reason::ReasonCode, session::Resend};
 use std::{io::IoSlice, sync::Arc};
 
@@ -30,7 +32,9 @@ const SLICES: usize = 64;
 impl Engine {
     pub(crate) fn take_input(&mut self, input: Input) {
         match input {
-            Input::Open { .. } | Input::Closed { .. } | Input::Verified { .. } => self.handle_link(input),
+            Input::Open { .. } | Input::Closed { .. } | Input::Verified { .. } | Input::Vouched { .. } => {
+                self.handle_link(input)
+            }
             Input::Shard { from, message } => self.on_crossing(from, message.0),
             Input::Durable { number } => self.on_durable(number),
             Input::Fetched { ticket, entries } => self.on_fetched(ticket, &entries),
@@ -38,8 +42,9 @@ impl Engine {
                 self.fire_timers();
                 self.wake_desk();
             }
-            Input::Hashed { ticket, phc } => self.on_hashed(ticket, &phc),
+            Input::Hashed { ticket, phc, scram } => self.on_hashed(ticket, &phc, scram.as_deref()),
             Input::VerifiedFor { ticket, good } => self.on_verified_for(ticket, good),
+            Input::Found { ticket, findings } => self.on_found(ticket, &findings),
             Input::Operate { ticket, verb, body } => self.operate(ticket, &verb, &body),
             Input::Reload(settings) => {
                 self.settings = settings;
@@ -83,7 +88,9 @@ impl Engine {
             Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
             Crossing::Signal { place, message } => self.signal_here(&place, &message),
             Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
-            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
+            Crossing::Page { ticket, entries, next, first } => {
+                self.on_page(ticket, entries, next, first);
+            }
             other => self.on_chat_crossing(from, other),
         }
     }
@@ -115,6 +122,12 @@ impl Engine {
             Crossing::HistoryPage { ticket, payload } => self.history_answered(ticket, payload),
             Crossing::Erase { user } => self.erase_here(&user),
             Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
+            Crossing::Forgets { index, session, forgets } => self.set_forgets(index, session, forgets),
+            Crossing::HowFar { ticket, index, session, place } => {
+                let below = self.acknowledged_below(index, session, &place);
+                self.ask(Asked::Reached { ticket, below });
+            }
+            Crossing::Forget { place, user, below } => self.forget_at_home(&place, &user, below),
             Crossing::Dismiss { index, session, ends } => self.dismiss(index, session, ends),
             Crossing::Answer { to, payload } => self.deliver_answer(&to, &payload),
             Crossing::Amended { place, entry } => self.amend_here(&place, &entry),
@@ -209,7 +222,7 @@ impl Engine {
         }
         link.deadline_ms = 0;
         match link.phase {
-            Phase::Greeting | Phase::Verifying(_) => {
+            Phase::Greeting | Phase::Verifying(_) | Phase::Authenticating(_) => {
                 self.links.counters.keep_alive_timeouts += 1;
                 self.links.close(slot, false);
             }
@@ -230,8 +243,9 @@ impl Engine {
         }
     }
 
-    /// Sets a connection's timer to what comes first: the end of its silence, or of the second that its rate is for.
-    fn watch_link(&mut self, slot: u32) {
+    /// Sets a connection's timer to what comes first: the end of its silence, of its access token, or of the second that
+    /// its rate is for.
+    pub(crate) fn watch_link(&mut self, slot: u32) {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_slot(slot) else { return };
         let silent_ms = (link.silence_ms > 0).then_some(link.last_received_ms + link.silence_ms);
@@ -245,8 +259,14 @@ impl Engine {
             self.disconnect(slot, ReasonCode::KeepAliveTimeout);
             return;
         }
+        let expires_ms = link.auth.as_ref().map(|auth| auth.until_ms).filter(|&until_ms| until_ms > 0);
+        if expires_ms.is_some_and(|until_ms| until_ms <= now_ms) && matches!(link.phase, Phase::Open(_)) {
+            let code = Code::LoginAccessExpired;
+            return self.disconnect_for(slot, farewell_reason(code), Some(code));
+        }
         let rated_ms = link.is_paused_for(Pause::Rate).then_some(link.rate_until_ms);
-        let Some(due_ms) = silent_ms.into_iter().chain(half_ms).chain(rated_ms).min() else { return };
+        let dues = silent_ms.into_iter().chain(half_ms).chain(rated_ms).chain(expires_ms);
+        let Some(due_ms) = dues.min() else { return };
         link.deadline_ms = due_ms;
         self.timers.set(due_ms, Timer::Link(slot));
     }

@@ -19,6 +19,7 @@ pub(super) const FRIEND: u8 = b'h';
 pub(super) const IGNORED: u8 = b'i';
 pub(super) const PAIR: u8 = b'j';
 pub(super) const TOKEN: u8 = b'k';
+pub(super) const SECRET: u8 = b'l';
 
 /// The version that is written, and the only one there has been.
 pub(super) const VERSION: u8 = 1;
@@ -35,6 +36,10 @@ pub(super) struct AccountRecord {
     pub(super) number: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) hash: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) scram: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) identity: Option<String>,
     pub(super) created_ms: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) seen_ms: u64,
@@ -166,6 +171,13 @@ pub(super) struct TokenRecord {
     pub(super) created_ms: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) expires_ms: u64,
+}
+
+/// What the directory keeps to itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SecretRecord {
+    pub(super) v: u8,
+    pub(super) seed: String,
 }
 
 /// The key of a record about one thing.

@@ -92,18 +92,19 @@ impl Engine {
         self.ask(Asked::Enter { ticket, session, place, password, restored, start });
     }
 
-    /// A wildcard subscription: its session is a member of every such place that its user is in.
+    /// A wildcard subscription: its session is a member of every such place that its user is in. Where it starts is said of
+    /// `only` one place, or of all.
     pub(crate) fn enter_all(
         &mut self,
         pending: Option<u64>,
         index: u32,
-        root: Root,
+        (root, only): (Root, Option<Arc<str>>),
         (start, moves): (Option<Start>, bool),
     ) {
         let Some(session) = self.sessions.peek(index).map(|session| session.id) else { return };
         let entering = |pending| EnteringAll { pending, places: None, answered: 0 };
         let ticket = pending.map(|pending| self.entering_all.insert(entering(pending)) as u64);
-        self.ask(Asked::EnterAll { ticket, session, root: root.as_str(), start, moves });
+        self.ask(Asked::EnterAll { ticket, session, root: root.as_str(), only, start, moves });
     }
 
     /// The view of a place; it is made when it is not there.
@@ -497,7 +498,12 @@ impl Engine {
 
 /// A session's filters for a place, and whether it is there: by a subscription that names the place, or by one for all
 /// such places once it was admitted.
-fn filters_of(session: &Session, place: &str, is_admitted: bool, only: Option<&str>) -> (Vec<Within>, bool) {
+pub(super) fn filters_of(
+    session: &Session,
+    place: &str,
+    is_admitted: bool,
+    only: Option<&str>,
+) -> (Vec<Within>, bool) {
     let root = topic::root_of(place);
     let me = session.name.as_deref();
     let (named, all) = match root {

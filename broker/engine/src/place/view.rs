@@ -298,7 +298,7 @@ impl Engine {
     }
 
     /// A page of history for a member who is behind.
-    pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64) {
+    pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64, first: u64) {
         let Some(reading) = self.reads.try_remove(ticket as usize) else { return };
         let Some(view) = self.views.get_mut(reading.view as usize) else { return };
         let Some(member) = view.members.get_mut(reading.member as usize) else { return };
@@ -309,10 +309,16 @@ impl Engine {
         member.is_reading = false;
         // A member that was moved meanwhile needs another page: between its cursor and this one there may be entries.
         if member.cursor == reading.from {
+            // Retention goes before cursors: what it had not been sent, and was not asking for as history, is lost.
+            let lost = reading.from.max(member.replay_below)..first;
             member.page = entries.into_iter().filter(|entry| entry.seq >= reading.from).collect();
             member.page_next = next;
             if member.page.is_empty() {
                 member.cursor = member.cursor.max(next);
+            }
+            if !lost.is_empty() {
+                let place = view.name.clone();
+                self.notify_gap(session, &place, lost);
             }
         }
         self.stir_member(reading.view, reading.member);

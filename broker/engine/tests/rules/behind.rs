@@ -1,7 +1,11 @@
 //! Members who are behind in many rooms at once.
 
 use crate::rig::{Got, Link, Rig};
-use katydid_engine::{Settings, Verdict, access::AccessList, settings::Limits};
+use katydid_engine::{
+    Settings, Verdict,
+    access::AccessList,
+    settings::{Credentials, Limits},
+};
 use katydid_mqtt::packet::{QoS, Version};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,7 +28,8 @@ fn enter(rig: &mut Rig) -> Link {
 }
 
 fn settings(inflight: u16) -> Settings {
-    let accounts: HashMap<Box<str>, Arc<str>> = HashMap::from([("ann".into(), "hash".into())]);
+    let credentials = Credentials { hash: "hash".into(), scram: None };
+    let accounts = HashMap::from([("ann".into(), credentials)]);
     let limits = Limits { inflight, ..Limits::default() };
     Settings { accounts: Arc::new(accounts), limits, ..Settings::default() }
 }

@@ -5,7 +5,7 @@
 //! lost or reordered. Driven by the tests beside it.
 
 use katydid_engine::{
-    ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
+    ConnId, Engine, Entropy, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
 };
 use katydid_mqtt::{
     decode, encode,
@@ -73,7 +73,7 @@ impl Rig {
         let now = Now { mono_ms: 1_000, unix_ms: 1_800_000_000_000 };
         let restored = katydid_engine::Restored::default();
         Self {
-            engines: katydid_engine::start(&Arc::new(settings), shards, 7, now, &restored)
+            engines: katydid_engine::start(&Arc::new(settings), shards, Entropy::replayed(7), now, &restored)
                 .expect("it starts"),
             now,
             letters: VecDeque::new(),
@@ -153,7 +153,12 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
-            Output::Hash { .. } | Output::VerifyFor { .. } | Output::Operated { .. } | Output::Down => {}
+            Output::Search { .. }
+            | Output::Hash { .. }
+            | Output::VerifyFor { .. }
+            | Output::VerifyToken { .. }
+            | Output::Operated { .. }
+            | Output::Down => {}
         }
     }
 
@@ -189,7 +194,7 @@ impl Rig {
     /// Says what became of every password.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
         for (shard, conn) in std::mem::take(&mut self.passwords) {
-            self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
+            self.engines[shard].handle(self.now, Input::Verified { conn, verdict, scram: None });
         }
         self.settle();
     }
