@@ -56,7 +56,9 @@ fn broken(version: Version) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn one_line_each_with_nothing_of_what_was_sent() {
     let config = format!("{OFTEN}{UNIX}{DOOR}");
-    let broker = Broker::with(Settings { config, ..Settings::default() });
+    // Who gives a password has to be somebody.
+    let account = Some(("user-x5ecret", SECRET));
+    let broker = Broker::with(Settings { config, account, ..Settings::default() });
     let mut observer = on_unix(&broker, V5, "observer");
     let (mut malformed, mut protocol, mut lines) = (0, 0, 0);
     for version in [V3, V5] {
