@@ -109,14 +109,19 @@ fn accepted_connect_gives_one_connack_first() {
 /// [MQTT-3.1.4-6]; 3.1.1 [MQTT-3.1.4-5]: what follows a refused CONNECT has no effect.
 #[test]
 fn data_after_a_refused_connect_is_not_processed() {
-    let broker = Broker::start();
+    let account = Some(("ann", "secret"));
+    let broker = Broker::with(Settings { account, ..Settings::default() });
     for version in [V3, V5] {
         let connect = Connect::new(version, "refused");
-        let mut bytes = frame(packet::CONNECT, &connect.body_with_flags(connect.flags() | 1));
-        bytes.extend(Publish::new("after/refusal", "stored").retained().bytes(version));
-        let mut client = broker.open(version);
-        client.send(&bytes);
-        client.expect_end();
+        let malformed = frame(packet::CONNECT, &connect.body_with_flags(connect.flags() | 1));
+        // This one is refused later, when its password has been looked at.
+        let wrong = connect.user("ann").password(b"wrong").bytes();
+        for mut bytes in [malformed, wrong] {
+            bytes.extend(Publish::new("after/refusal", "stored").retained().bytes(version));
+            let mut client = broker.open(version);
+            client.send(&bytes);
+            client.expect_end();
+        }
         let mut witness = broker.client(version, "witness");
         witness.subscribe("after/refusal", 0);
         witness.expect_quiet();

@@ -17,6 +17,7 @@ fn suback_has_a_code_for_each_filter_in_order() {
             client.send(&packet::subscribe(version, id, &filters, &[]));
             assert_eq!(client.expect_suback(id), [2, 0, 1, 2]);
         }
+        client.expect_quiet();
     }
 }
 
@@ -282,11 +283,28 @@ fn reasons_are_left_out_when_unwanted_or_too_long() {
     let broker = Broker::with(Settings { access_list: Some(list), ..Settings::default() });
     let quiet = Connect::new(V5, "quiet").property(property::request_problem_information(0));
     let small = Connect::new(V5, "small").property(property::maximum_packet_size(32));
-    for connect in [quiet, small] {
+    // What is said here is not empty talk: who takes it gets the number of a message and why an event is refused.
+    let open = Connect::new(V5, "open");
+    for connect in [open, quiet, small] {
         let limited = connect.client_id == "small";
+        let name = connect.client_id.clone();
         let mut client = broker.open(V5);
-        client.send(&connect.bytes());
+        client.send(&connect.user(&name).bytes());
         assert_eq!(client.expect_connack().code, 0);
+        for (channel, reason) in [("msg", 0), ("event", 0x99)] {
+            let topic = format!("room/x/{channel}/{name}");
+            client.send_publish(&Publish::new(&topic, "no event").qos1(1));
+            let ack = client.expect_ack(packet::PUBACK, 1);
+            assert_eq!(ack.reason, reason, "{ack:?}");
+            match &*name {
+                "open" => assert!(!ack.properties.is_empty(), "{ack:?}"),
+                "quiet" => assert_eq!(ack.properties, []),
+                _ => assert!(6 + property::encode(&ack.properties).len() <= 32, "{ack:?}"),
+            }
+        }
+        if name == "open" {
+            continue;
+        }
         client.send_publish(&Publish::new("closed", "x").qos1(1));
         client.send_publish(&Publish::new("closed", "x").qos2(2));
         client.send(&packet::subscribe(V5, 3, &[("closed", 0)], &[]));

@@ -1,8 +1,11 @@
 //! Peers that break the rules: each costs one line at `warn`, with nothing of what it sent, and a counter; others go on.
 
+use std::time::Duration;
+
 use super::local::{UNIX, on_unix};
 use super::statistics::{OFTEN, value};
-use crate::harness::{Broker, Connect, Publish, Settings, V3, V5, Version, packet};
+use crate::harness::packet::Packet;
+use crate::harness::{Broker, Connect, Publish, Read, Settings, V3, V5, Version, packet};
 
 const DOOR: &str = "\
 [[listener]]
@@ -52,7 +55,9 @@ fn broken(version: Version) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn one_line_each_with_nothing_of_what_was_sent() {
     let config = format!("{OFTEN}{UNIX}{DOOR}");
-    let broker = Broker::with(Settings { config, ..Settings::default() });
+    // Who gives a password has to be somebody.
+    let account = Some(("user-x5ecret", SECRET));
+    let broker = Broker::with(Settings { config, account, ..Settings::default() });
     let mut observer = on_unix(&broker, V5, "observer");
     let (mut malformed, mut protocol, mut lines) = (0, 0, 0);
     for version in [V3, V5] {
@@ -121,4 +126,61 @@ fn a_filter_that_is_none_is_refused_or_ends_the_connection() {
         assert_eq!(codes, [refused, 1, refused]);
         client.ping();
     }
+}
+
+#[test]
+fn packets_are_logged_where_that_is_asked_for() {
+    let config = format!("{OFTEN}{UNIX}{DOOR}");
+    for (arguments, times) in [(&["-v"][..], 1), (&[], 0)] {
+        let broker = Broker::with(Settings { config: config.clone(), arguments, ..Settings::default() });
+        let mut client = broker.client(V5, "client");
+        client.subscribe("plain", 0);
+        client.send_publish(&Publish::new("plain", SECRET).will_qos(2).retained().qos2(513));
+        client.expect_message(SECRET);
+        client.expect_ack(packet::PUBREC, 513);
+        client.disconnect();
+        broker.await_log("connection closed", times);
+        let log = broker.log();
+        for (direction, packet) in [
+            ("received", "\"CONNECT\""),
+            ("sent", "\"CONNACK\""),
+            ("received", "\"PUBLISH\" id=513 qos=2 dup=false retain=true"),
+            ("sent", "\"PUBLISH\" qos=0 dup=false retain=false"),
+            ("sent", "\"PUBREC\" id=513"),
+            ("received", "\"DISCONNECT\""),
+        ] {
+            let is_it = |line: &&str| line.contains(&format!(": {direction} ")) && line.contains(packet);
+            assert_eq!(log.lines().filter(is_it).count(), times, "{direction} {packet}:\n{log}");
+        }
+        assert!(!log.contains(SECRET), "{log}");
+    }
+}
+
+/// A part of a packet is no sign of life, however slowly it goes on.
+#[test]
+fn half_a_packet_for_ever_is_closed_counted_and_told_once() {
+    let config = format!("{OFTEN}{UNIX}{DOOR}");
+    let broker = Broker::with(Settings { config, ..Settings::default() });
+    let mut observer = on_unix(&broker, V5, "observer");
+    for version in [V3, V5] {
+        let mut client = broker.connect(&Connect::new(version, "half").keep_alive_secs(1));
+        client.send(&[packet::PUBLISH, 100, 0, 3]);
+        let answer = loop {
+            // It may be closed at any moment.
+            let _ = client.try_send(b"x");
+            match client.read_within(Duration::from_millis(100)) {
+                Read::Silence => {}
+                answer => break answer,
+            }
+        };
+        match (version, answer) {
+            (V3, Read::Closed) => {}
+            (V5, Read::Packet(Packet::Disconnect { reason: 0x8D, .. })) => client.expect_closed(),
+            (_, answer) => panic!("{answer:?}"),
+        }
+    }
+    value(&mut observer, "$SYS/broker/katydid/keep_alive_timeouts", |count| count == 2);
+    let told = broker.await_log("WARN", 2);
+    assert!(told.len() == 2 && told.iter().all(|line| line.contains("the rest of a packet")), "{told:#?}");
+    observer.ping();
 }

@@ -198,7 +198,8 @@ fn those_whose_password_is_verified_delay_nobody_else() {
     let broker = Broker::with(Settings {
         config,
         account: Some(("ann", "secret")),
-        arguments: &["--threads.verify", "1"],
+        // Long enough for all of them on a busy machine.
+        arguments: &["--threads.verify", "1", "--limits.connect-timeout", "60s"],
         ..Settings::default()
     });
     let mut connect = Connect::new(V5, "ann").user("ann");

@@ -7,7 +7,10 @@
 use katydid_engine::{ConnId, Peer};
 use mio::Token;
 
-use super::{accept::Admitted, transport::Transport, transport::proxy::HeaderReader};
+use super::{
+    accept::Admitted,
+    transport::{Transport, proxy::HeaderReader},
+};
 
 /// One connection of a shard.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod host;
 mod inbox;
 mod listeners;
 mod openid;
+mod packets;
 pub(crate) mod search;
 mod shard;
 mod signals;

@@ -31,6 +31,7 @@ use super::{
     connection::{Table, conn_id},
     host::EVENTS,
     inbox::Letter,
+    packets::PacketLog,
     search::SearchLink,
     storage::StorageLink,
     transport::Transport,
@@ -109,6 +110,7 @@ pub(super) struct Shard {
     lingerers: Deadlines<Transport>,
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
+    packets: PacketLog,
     newcomers: Vec<Newcomer>,
     /// Connections that are read again.
     resumed: Vec<ConnId>,
@@ -177,6 +179,7 @@ impl Shard {
             lingerers: Deadlines::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
+            packets: PacketLog::default(),
             newcomers: Vec::new(),
             resumed: Vec::new(),
             broken: Vec::new(),

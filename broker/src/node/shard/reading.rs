@@ -12,6 +12,7 @@ use crate::node::{
     connection::{Connection, Greeting, token},
     greeting::{Peek, peek_client_id},
     inbox::{Arrival, Letter},
+    packets::PacketLog,
     transport::{
         Reading, Transport,
         proxy::{Header, HeaderReader},
@@ -125,7 +126,7 @@ impl Shard {
             return self.greet(now, conn, count, more);
         }
         if count > 0 {
-            feed(&mut self.engine, now, conn, connection, &self.buffer[..count]);
+            feed((&mut self.engine, &mut self.packets), now, conn, connection, &self.buffer[..count]);
         }
         self.await_more(now, conn, more);
     }
@@ -189,7 +190,13 @@ impl Shard {
         let mut peer = greeting.peer;
         peer.certificate_name = connection.transport.certificate_name();
         self.engine.handle(now, Input::Open { conn, peer });
-        feed(&mut self.engine, now, conn, connection, bytes.as_deref().map_or(fresh, |kept| kept));
+        feed(
+            (&mut self.engine, &mut self.packets),
+            now,
+            conn,
+            connection,
+            bytes.as_deref().map_or(fresh, |kept| kept),
+        );
         self.await_more(now, conn, more);
     }
 
@@ -220,7 +227,7 @@ impl Shard {
         let conn = self.table.insert(Connection::new(transport, admitted, None));
         self.engine.handle(now, Input::Open { conn, peer });
         if let Some(connection) = self.table.find(conn) {
-            feed(&mut self.engine, now, conn, connection, &bytes);
+            feed((&mut self.engine, &mut self.packets), now, conn, connection, &bytes);
             if connection.transport.wants_write() {
                 self.await_writable(now, conn);
             }
@@ -234,7 +241,7 @@ impl Shard {
         if !std::mem::take(&mut connection.paused) {
             return;
         }
-        feed(&mut self.engine, now, conn, connection, &[]);
+        feed((&mut self.engine, &mut self.packets), now, conn, connection, &[]);
         self.fed_late = true;
         self.await_more(now, conn, true);
     }
@@ -267,6 +274,7 @@ impl Shard {
     /// Closes a connection at once.
     pub(super) fn drop_connection(&mut self, now: Now, conn: ConnId) {
         let Some(connection) = self.table.remove(conn) else { return };
+        self.packets.forget(conn);
         debug!(
             listener = connection.admitted.listener_name(),
             address = connection.admitted.address().map(tracing::field::display),
@@ -281,12 +289,13 @@ impl Shard {
 
 /// Offers bytes to the engine, after what was left before, and keeps what is left now.
 fn feed(
-    engine: &mut katydid_engine::Engine,
+    (engine, packets): (&mut katydid_engine::Engine, &mut PacketLog),
     now: Now,
     conn: ConnId,
     connection: &mut Connection,
     fresh: &[u8],
 ) {
+    packets.received(conn, &connection.admitted, fresh);
     match connection.partial.take() {
         None if fresh.is_empty() => {}
         None => {

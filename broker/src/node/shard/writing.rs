@@ -98,9 +98,13 @@ impl Shard {
             // Its socket takes nothing; the event that it does will come.
             return;
         }
-        let transport = &mut connection.transport;
+        let (transport, admitted) = (&mut connection.transport, &connection.admitted);
         let outcome = match transport.flush() {
-            Ok(true) => self.engine.transmit(conn, |slices| transport.write_vectored(slices)),
+            Ok(true) => self.engine.transmit(conn, |slices| {
+                let count = transport.write_vectored(slices)?;
+                self.packets.sent(conn, admitted, slices, count);
+                Ok(count)
+            }),
             Ok(false) => Transmit::Blocked,
             Err(_) => Transmit::Failed,
         };
@@ -141,6 +145,7 @@ impl Shard {
     /// Closes a connection to which everything is written.
     fn finish(&mut self, now: Now, conn: ConnId) {
         let Some(mut connection) = self.table.remove(conn) else { return };
+        self.packets.forget(conn);
         debug!(
             listener = connection.admitted.listener_name(),
             address = connection.admitted.address().map(tracing::field::display),
