@@ -8,6 +8,7 @@ mod options;
 mod passwd;
 mod rekey;
 mod storage_key;
+mod transfer;
 
 use options::Start;
 use std::process::ExitCode;

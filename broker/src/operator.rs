@@ -9,6 +9,8 @@ use std::{
     os::unix::net::UnixStream,
     path::PathBuf,
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 /// What `katydid user` is told.
@@ -30,6 +32,11 @@ enum Command {
     /// Remove a user, with its account
     Remove {
         /// The user
+        name: String,
+    },
+    /// Erase a user: the account, everything that is known of the user, and what the user wrote
+    Erase {
+        /// The user; one that is gone already will do
         name: String,
     },
     /// List the registered users
@@ -91,6 +98,7 @@ fn carry_out(options: &Options) -> Result<String, String> {
             broker.ask(&json!({ "verb": "user/remove", "name": name }))?;
             Ok(format!("{name} is removed"))
         }
+        Command::Erase { name } => erase(&mut broker, name),
         Command::List => list(&mut broker),
     }
 }
@@ -101,6 +109,17 @@ fn with_password(verb: &str, named: &Named) -> Result<Value, String> {
         None => passwd::ask_password()?,
     };
     Ok(json!({ "verb": verb, "name": named.name, "password": password }))
+}
+
+/// How often the broker is asked whether it is done.
+const ERASING: Duration = Duration::from_millis(100);
+
+fn erase(broker: &mut Broker, name: &str) -> Result<String, String> {
+    broker.ask(&json!({ "verb": "user/erase", "name": name }))?;
+    while broker.ask(&json!({ "verb": "user/erasing", "name": name }))?["erasing"] == json!(true) {
+        thread::sleep(ERASING);
+    }
+    Ok(format!("{name} is erased"))
 }
 
 fn list(broker: &mut Broker) -> Result<String, String> {

@@ -3,7 +3,7 @@
 
 use crate::{
     config::{self, Config, Placement, Sources},
-    operator, passwd, rekey, storage_key,
+    operator, passwd, rekey, storage_key, transfer,
 };
 use clap::{ArgAction, Parser};
 use std::{
@@ -64,6 +64,10 @@ enum Command {
     User(operator::Options),
     /// Encrypt the database, change its key, or have it in clear again; the broker must not run
     Rekey(rekey::Options),
+    /// Write people, places and what was said as lines of JSON; the broker may run
+    Export(transfer::Export),
+    /// Put an export into a database; the broker must not run
+    Import(transfer::Import),
 }
 
 /// What is left to do once the arguments are read.
@@ -107,6 +111,8 @@ fn decide(
         Some(Command::Passwd(options)) => return Start::Done(passwd::run(options)),
         Some(Command::User(options)) => return Start::Done(operator::run(options)),
         Some(Command::Rekey(options)) => return Start::Done(rekey::run(options, out, err)),
+        Some(Command::Export(options)) => return Start::Done(transfer::export(options, out, err)),
+        Some(Command::Import(options)) => return Start::Done(transfer::import(options, out, err)),
         None => {}
     }
     if options.print_config {

@@ -98,6 +98,7 @@ fn every_verb_answers_as_the_schema_says() {
     must(&mut ann, "search", json!({ "text": "n" }));
     assert_eq!(ann.say("room/den/msg/ann", "hello").0, 0);
     must(&mut ann, "history", json!({ "place": "room/den" }));
+    must(&mut ann, "history/search", json!({ "query": "hello", "place": "room/den" }));
     must(&mut ann, "board/post", json!({ "group": "den", "title": "One", "text": "...", "expiry_secs": 60 }));
     must(&mut ann, "board/post", json!({ "group": "den", "title": "Two", "text": "...", "parent": 1 }));
     must(&mut ann, "board/list", json!({ "group": "den" }));

@@ -13,6 +13,7 @@ mod chance;
 mod clock;
 mod contacts;
 mod delivered;
+mod erasure;
 mod expiry;
 mod find;
 mod look_up;
@@ -24,6 +25,7 @@ mod pairs;
 mod people;
 mod place_requests;
 mod places;
+pub mod portable;
 mod presence;
 mod records;
 mod requests;
@@ -82,6 +84,8 @@ pub struct Directory {
     places: Places,
     pairs: BTreeMap<(Uid, Uid), Pair>,
     tokens: Tokens,
+    /// Names of those whose messages are being erased, by their keys: nobody has them meanwhile.
+    erasing: BTreeMap<String, Arc<str>>,
     attempts: Attempts,
     numbers: NumbersRecord,
     counters: Counter,
@@ -119,6 +123,7 @@ impl Directory {
             places: Places::default(),
             pairs: BTreeMap::new(),
             tokens: Tokens::new(),
+            erasing: BTreeMap::new(),
             attempts: Attempts::default(),
             numbers: NumbersRecord { v: records::VERSION, ..NumbersRecord::default() },
             counters: Counter::default(),
@@ -186,6 +191,7 @@ impl Directory {
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
             Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
+            Command::Erased { user } => self.erased(user),
             Command::Tick => {}
         }
         effects.append(&mut self.out);

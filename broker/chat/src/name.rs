@@ -15,6 +15,9 @@ pub const ROOM_NAME_BYTES: usize = 256;
 /// The name that the broker itself speaks under; nobody else can have it.
 pub const BROKER: &str = "katydid";
 
+/// What stands for somebody whose messages were erased: nobody can have it, and no guest is given it.
+pub const ERASED: &str = "guest-erased";
+
 /// Why a name is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {

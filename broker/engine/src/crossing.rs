@@ -189,8 +189,8 @@ pub(crate) enum Crossing {
     History(Box<HistoryOf>),
     /// To the directory's shard: the answer.
     HistoryPage { ticket: u64, payload: String },
-    /// From the directory to every shard: take what a user wrote off the logs.
-    Erase { user: Arc<str> },
+    /// From the directory to every shard: end a user's sessions, or, when all have, take what the user wrote off the logs.
+    Erase { user: Arc<str>, sweeps: bool },
     /// To a session's shard: whom its user does not hear.
     Ignore { index: u32, session: u64, ignored: Arc<[Arc<str>]> },
     /// To a session's shard: whether private messages to its user are forgotten once they are delivered.

@@ -122,6 +122,8 @@ pub(crate) enum Asked {
     Request { verb: Box<str>, body: Box<[u8]>, to: AnswerTo, bytes: usize },
     /// A shard has put out everybody whom an eviction names.
     Evicted { ticket: u64 },
+    /// A shard is done with a part of erasing a user.
+    Erased { user: Arc<str> },
     /// A place's home has told so many shards of an eviction.
     Evicting { ticket: u64, shards: u32 },
 }
@@ -177,6 +179,8 @@ pub(crate) struct Desk {
     joining: Option<Joining>,
     /// Pairs of which it is asked how far a user is.
     rounds: Slab<delivered::Round>,
+    /// Users who are being erased: how many shards are done, and whether with the sweep.
+    erasing: HashMap<Arc<str>, (usize, bool), FixedState>,
     effects: Vec<Effect>,
     /// Evictions that the command at hand has led to.
     issued: Vec<u64>,
@@ -204,6 +208,7 @@ impl Desk {
             evicting: HashMap::default(),
             joining: None,
             rounds: Slab::new(),
+            erasing: HashMap::default(),
             effects: Vec::new(),
             issued: Vec::new(),
             answers: Slab::new(),
@@ -339,6 +344,7 @@ impl Engine {
                 let ticket = desk.askers.insert(Asker::Request { to, bytes }) as u64;
                 self.command(Command::Request { ticket, session, verb: &verb, body: &body });
             }
+            Asked::Erased { user } => self.erased_by_shard(&user),
             Asked::Evicted { ticket } => self.evicted(ticket, None),
             Asked::Evicting { ticket, shards } => self.evicted(ticket, Some(shards)),
         }

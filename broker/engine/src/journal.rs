@@ -39,6 +39,8 @@ pub(crate) enum Waiter {
     Answer(u64),
     /// Everybody on this shard whom an eviction names is out.
     Evicted(u64),
+    /// What an erasure has done so far.
+    Swept,
     /// An inbound QoS 2 message: its PUBCOMP may be sent.
     Complete(ConnId, PacketId, ReasonCode),
 }

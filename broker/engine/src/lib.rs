@@ -36,6 +36,7 @@ mod own;
 pub mod persist;
 mod place;
 mod plain;
+pub mod portable;
 mod publish;
 mod queue;
 mod receive;
@@ -155,6 +156,8 @@ pub struct Engine {
     asks: desk::Asks,
     /// The second in which refusals were told last, and how many.
     notices: (u64, u32),
+    /// Users whose messages are being erased here, the first of them now.
+    sweeps: VecDeque<place::erasing::Sweep>,
     /// Pages that were asked for.
     reads: Slab<place::Reading>,
 }
@@ -216,6 +219,7 @@ impl Engine {
             damaged: None,
             asks: desk::Asks::new(),
             notices: (0, 0),
+            sweeps: VecDeque::new(),
             reads: Slab::new(),
         };
         if shard.0 == 0 && engine.settings.rooms.enabled {

@@ -136,8 +136,13 @@ impl Message {
 
     /// What is left of an entry whose content was taken away.
     pub(crate) fn deleted(&self) -> Self {
+        self.deleted_from(self.topic())
+    }
+
+    /// The same under another topic, which names somebody else.
+    pub(crate) fn deleted_from(&self, topic: &str) -> Self {
         let meta = Meta { qos: self.qos, retain: false, publisher: self.publisher };
-        let built = Self::build(self.topic(), &[], &[], meta);
+        let built = Self::build(topic, &[], &[], meta);
         Self { seq: self.seq, time_ms: self.time_ms, is_deleted: true, ..built }
     }
 

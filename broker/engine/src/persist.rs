@@ -143,6 +143,11 @@ pub(crate) fn put_place(name: &str, log: LogId, leased: u64) -> Op {
     put(PLACES, name.to_owned(), [log.to_be_bytes(), leased.to_be_bytes()].concat())
 }
 
+/// A place is gone with its name.
+pub(crate) fn delete_place(name: &str) -> Op {
+    delete(PLACES, name.to_owned())
+}
+
 /// The log and the leased number of a place.
 pub(crate) fn read_place(value: &[u8]) -> Option<(LogId, u64)> {
     let mut reader = Reader(value);

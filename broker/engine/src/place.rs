@@ -8,6 +8,7 @@
 //! A place is named by its key (`room/{name}`, `group/{name}`, `user/{a}/{b}`), which is also the key of its records.
 
 mod delivered;
+pub(crate) mod erasing;
 pub(crate) mod history;
 pub(crate) mod home;
 mod ids;

@@ -120,7 +120,8 @@ impl Engine {
             Crossing::Keep { place, within, payload } => self.keep_at_home(&place, &within, &payload),
             Crossing::History(of) => self.history_at_home(*of),
             Crossing::HistoryPage { ticket, payload } => self.history_answered(ticket, payload),
-            Crossing::Erase { user } => self.erase_here(&user),
+            Crossing::Erase { user, sweeps: false } => self.end_sessions_of(&user),
+            Crossing::Erase { user, sweeps: true } => self.sweep(user),
             Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
             Crossing::Forgets { index, session, forgets } => self.set_forgets(index, session, forgets),
             Crossing::HowFar { ticket, index, session, place } => {
@@ -159,6 +160,7 @@ impl Engine {
             Waiter::Subscribe(pending) => self.answer_subscribe(pending),
             Waiter::Lease => self.lease_durable(),
             Waiter::Answer(key) => self.answer_durable(key),
+            Waiter::Swept => self.swept_so_far(),
             Waiter::Evicted(ticket) => self.ask(Asked::Evicted { ticket }),
             Waiter::Outbound(index, conn, packet_id) => {
                 if self.is_on(index, conn) {
@@ -205,6 +207,7 @@ impl Engine {
                     }
                 }
                 Timer::Positions => self.write_positions(),
+                Timer::Sweep => self.sweep_on(),
                 Timer::IdleRooms => {
                     self.rest_homes(IDLE_ROOMS_MS);
                     self.rest_views();

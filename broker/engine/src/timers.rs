@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Positions,
     /// Rooms that nobody uses give back their memory.
     IdleRooms,
+    /// What a user wrote is erased further.
+    Sweep,
 }
 
 /// Deadlines in milliseconds of the monotonic clock.

@@ -2,20 +2,24 @@
 //!
 //! It is a Unix socket in the data folder that only its owner can open. A request is one line of JSON with the field
 //! `verb`, an answer is one line of JSON; both are those of `topics.md`. It never looks into either further than the verb.
+//! Only `export` is no request of the directory: its answer are the lines of the export, read from the store at once, so
+//! that no shard has to do anything for it.
 //! Threads of its own serve it, so that an operator who reads slowly delays nobody.
 
+use katydid_engine::portable::{self, Scope, TransferError};
+use katydid_store::Store;
 use serde_json::{Map, Value};
 use std::{
     collections::HashMap,
     fs::{self, Permissions},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     os::unix::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
@@ -30,6 +34,10 @@ use super::inbox::{DirectoryInput, Inbox, Letter};
 pub(crate) const SOCKET: &str = "control.sock";
 /// The longest line that is read.
 const LINE_BYTES: u64 = 1 << 20;
+/// The one verb that is none of the directory.
+pub(crate) const EXPORT: &str = "export";
+/// Bytes of an export that are written at once.
+const EXPORT_BYTES: usize = 64 << 10;
 /// Operators at once.
 const OPERATORS: usize = 8;
 /// How long an answer may take.
@@ -64,7 +72,12 @@ impl Answers {
 }
 
 /// Opens the socket in a folder and serves it from then on; the path, to be removed at the end.
-pub(super) fn open(folder: &Path, inbox: &Arc<Inbox>, answers: &Arc<Answers>) -> io::Result<PathBuf> {
+pub(super) fn open(
+    folder: &Path,
+    inbox: &Arc<Inbox>,
+    answers: &Arc<Answers>,
+    store: &Arc<dyn Store>,
+) -> io::Result<PathBuf> {
     let path = folder.join(SOCKET);
     // Nobody else can open it at any moment: it gets its name when it has its mode.
     let beside = folder.join(format!("{SOCKET}.new"));
@@ -72,7 +85,7 @@ pub(super) fn open(folder: &Path, inbox: &Arc<Inbox>, answers: &Arc<Answers>) ->
     let listener = UnixListener::bind(&beside)?;
     fs::set_permissions(&beside, Permissions::from_mode(0o600))?;
     fs::rename(&beside, &path)?;
-    let (inbox, answers) = (Arc::clone(inbox), Arc::clone(answers));
+    let (inbox, answers, store) = (Arc::clone(inbox), Arc::clone(answers), Arc::downgrade(store));
     thread::Builder::new().name("control".into()).spawn(move || {
         let operators = Arc::new(AtomicUsize::new(0));
         for stream in listener.incoming() {
@@ -82,8 +95,9 @@ pub(super) fn open(folder: &Path, inbox: &Arc<Inbox>, answers: &Arc<Answers>) ->
                 continue;
             }
             let (inbox, answers, count) = (Arc::clone(&inbox), Arc::clone(&answers), Arc::clone(&operators));
+            let store = Weak::clone(&store);
             let serving = thread::Builder::new().name("operator".into()).spawn(move || {
-                if let Err(error) = serve(stream, &inbox, &answers) {
+                if let Err(error) = serve(stream, &inbox, &answers, &store) {
                     warn!(%error, "an operator's connection failed");
                 }
                 count.fetch_sub(1, Relaxed);
@@ -96,7 +110,12 @@ pub(super) fn open(folder: &Path, inbox: &Arc<Inbox>, answers: &Arc<Answers>) ->
     Ok(path)
 }
 
-fn serve(mut stream: UnixStream, inbox: &Inbox, answers: &Answers) -> io::Result<()> {
+fn serve(
+    mut stream: UnixStream,
+    inbox: &Inbox,
+    answers: &Answers,
+    store: &Weak<dyn Store>,
+) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     loop {
         let mut line = Vec::new();
@@ -104,6 +123,10 @@ fn serve(mut stream: UnixStream, inbox: &Inbox, answers: &Answers) -> io::Result
             return Ok(());
         }
         let answer = match request(&line) {
+            Some((verb, body)) if verb == EXPORT => match export(&mut stream, store, &body) {
+                Ok(()) => continue,
+                Err(error) => Some(refusal("broker.failed", &error.to_string())),
+            },
             Some((verb, body)) => answers.ask(inbox, verb, body),
             None => Some(refusal("request.malformed", "not a JSON object with a verb")),
         };
@@ -111,6 +134,29 @@ fn serve(mut stream: UnixStream, inbox: &Inbox, answers: &Answers) -> io::Result
         stream.write_all(answer.as_bytes())?;
         stream.write_all(b"\n")?;
     }
+}
+
+/// Writes an export. What fails in the middle of it is told by a line that is none of it.
+fn export(stream: &mut UnixStream, store: &Weak<dyn Store>, body: &[u8]) -> Result<(), TransferError> {
+    let wanted: Map<String, Value> = serde_json::from_slice(body).map_err(io::Error::from)?;
+    let scope = scope(&wanted).ok_or_else(|| io::Error::other("no scope of an export"))?;
+    let ended = || io::Error::other("the broker ends");
+    let store = store.upgrade().ok_or_else(ended)?;
+    let mut out = BufWriter::with_capacity(EXPORT_BYTES, stream);
+    portable::export(&*store, &scope, &mut out)?;
+    Ok(out.flush()?)
+}
+
+/// What is to be exported, by the fields of a request.
+fn scope(wanted: &Map<String, Value>) -> Option<Scope> {
+    let text = |name: &str| wanted.get(name).and_then(Value::as_str);
+    Some(match (text("room"), text("group"), text("user")) {
+        (None, None, None) => Scope::All { secrets: wanted.get("secrets")?.as_bool()? },
+        (Some(name), None, None) => Scope::Place(format!("room/{name}")),
+        (None, Some(name), None) => Scope::Place(format!("group/{name}")),
+        (None, None, Some(name)) => Scope::User(name.to_owned()),
+        _ => return None,
+    })
 }
 
 /// The verb of a request, and the request without it.

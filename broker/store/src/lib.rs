@@ -20,7 +20,9 @@ use bytes::Bytes;
 #[cfg(feature = "sled")]
 pub use cipher::StorageKey;
 #[cfg(feature = "sled")]
-pub use disk::{Counters, DelayedSync, FileSync, Options, Rekey, Rekeyed, SledStore, SyncHook, rekey};
+pub use disk::{
+    Counters, DelayedSync, FileSync, Options, Rekey, Rekeyed, SledStore, SyncHook, is_database, rekey,
+};
 pub use memory::MemoryStore;
 pub use walk::{Entries, Records};
 

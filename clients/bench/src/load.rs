@@ -5,9 +5,11 @@
 //! loads: [`Run::network`], then [`open_all`], then their own loop around [`Network::poll`].
 
 pub(crate) mod acked;
+pub(crate) mod ask;
 pub(crate) mod connect;
 mod exchange;
 pub(crate) mod fanout;
+pub(crate) mod join;
 pub(crate) mod offline;
 pub(crate) mod publisher;
 pub(crate) mod replay;

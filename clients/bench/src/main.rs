@@ -9,6 +9,7 @@ mod meter;
 mod options;
 mod process;
 mod report;
+mod town;
 mod wire;
 
 use clap::Parser;
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
         Load::Offline(options) => (&options.target, load::offline::run(options)),
         Load::Acked(options) => (&options.target, load::acked::run(options)),
         Load::Replay(options) => (&options.target, load::replay::run(options)),
+        Load::Ask(options) => (&options.target, load::ask::run(options)),
+        Load::Join(options) => (&options.target, load::join::run(options)),
+        Load::Town(options) => return write_town(options),
     };
     match outcome {
         Ok(report) => {
@@ -41,6 +45,16 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             print_error(&error);
+            ExitCode::from(SET_UP_FAILED)
+        }
+    }
+}
+
+fn write_town(options: &options::Town) -> ExitCode {
+    match town::write(options, &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error.into());
             ExitCode::from(SET_UP_FAILED)
         }
     }

@@ -35,6 +35,12 @@ pub(crate) enum Load {
     Acked(Acked),
     /// Read a room's stored history
     Replay(Replay),
+    /// Ask Katydid for something, again and again
+    Ask(Ask),
+    /// Enter rooms: what that costs beside connecting
+    Join(Join),
+    /// Write an export of Katydid's with many rooms and memberships, for `katydid import`
+    Town(Town),
 }
 
 /// The version of MQTT by its number.
@@ -288,6 +294,63 @@ pub(crate) struct Replay {
     /// Unacknowledged messages of the publisher that fills the room
     #[arg(short, long, default_value_t = 100, value_parser = count)]
     pub(crate) window: usize,
+}
+
+/// `katydid-bench ask`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Ask {
+    /// Which broker.
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// What comes after `$chat/`
+    #[arg(long, default_value = "whoami")]
+    pub(crate) verb: String,
+    /// The JSON of the request
+    #[arg(long, default_value = "{}")]
+    pub(crate) body: String,
+    /// QoS of the requests; answers come with QoS 0
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) qos: u8,
+    /// Those who ask
+    #[arg(short = 'P', long, default_value_t = 100, value_parser = count)]
+    pub(crate) askers: usize,
+    /// Unanswered requests of each
+    #[arg(short, long, default_value_t = 10, value_parser = count)]
+    pub(crate) window: usize,
+    /// Time of measuring
+    #[arg(short, long, default_value = "5s", value_parser = time)]
+    pub(crate) duration: Duration,
+}
+
+/// `katydid-bench join`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Join {
+    /// Which broker.
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Connections, each of which enters one room
+    #[arg(short = 'N', long, default_value_t = 2_000, value_parser = count)]
+    pub(crate) connections: usize,
+    /// Rooms to enter, in turn
+    #[arg(short = 'R', long, default_value_t = 10, value_parser = count)]
+    pub(crate) rooms: usize,
+    /// Subscribe to
+    #[arg(long, default_value = "room/town{room}/msg/+")]
+    pub(crate) filter: String,
+}
+
+/// `katydid-bench town`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Town {
+    /// Rooms: town0, town1 ...
+    #[arg(short = 'R', long, default_value_t = 10_000, value_parser = count)]
+    pub(crate) rooms: usize,
+    /// Memberships in all
+    #[arg(short, long, default_value_t = 100_000, value_parser = count)]
+    pub(crate) memberships: usize,
+    /// Users who have them; nobody can sign in as one
+    #[arg(short = 'U', long, default_value_t = 1_000, value_parser = count)]
+    pub(crate) users: usize,
 }
 
 fn time(text: &str) -> Result<Duration, humantime::DurationError> {

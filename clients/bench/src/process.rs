@@ -29,12 +29,19 @@ pub(crate) fn cpu(broker: &[i32]) -> CpuReading {
 
 /// Resident memory of the broker's processes in bytes.
 pub(crate) fn resident_bytes(broker: &[i32]) -> Option<u64> {
-    sum(broker, |pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        let kibibytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(kibibytes * 1024)
-    })
+    sum(broker, |pid| status_bytes(pid, "VmRSS:"))
+}
+
+/// The most resident memory that the broker's processes ever had, in bytes.
+pub(crate) fn highest_bytes(broker: &[i32]) -> Option<u64> {
+    sum(broker, |pid| status_bytes(pid, "VmHWM:"))
+}
+
+fn status_bytes(pid: i32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
+    let kibibytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// Makes sure that the processes to be measured can be.

@@ -104,6 +104,11 @@ impl PublishTemplate {
     /// A template for messages of `size` bytes (at least [`STAMP_BYTES`]) to `topic`.
     pub(crate) fn new(version: Version, topic: &str, qos: u8, size: usize) -> Self {
         let payload: Vec<u8> = (b'a'..=b'z').cycle().take(size.max(STAMP_BYTES)).collect();
+        Self::of(version, topic, qos, payload)
+    }
+
+    /// A template for messages that all say the same, for [`PublishTemplate::write_unstamped`].
+    pub(crate) fn of(version: Version, topic: &str, qos: u8, payload: Vec<u8>) -> Self {
         let payload_bytes = payload.len();
         let packet = match version {
             Version::V3 => {
@@ -127,13 +132,19 @@ impl PublishTemplate {
         Self { packet_id_at: (qos > 0).then(|| payload_at - properties_bytes - 2), packet, payload_at }
     }
 
-    /// Appends one message. `packet_id` counts only with QoS 1 and 2.
-    pub(crate) fn write(&self, packet_id: u16, stamp: Stamp, out: &mut Vec<u8>) {
+    /// Appends one message as it is. `packet_id` counts only with QoS 1 and 2.
+    pub(crate) fn write_unstamped(&self, packet_id: u16, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.packet);
         if let Some(at) = self.packet_id_at {
             out[start + at..start + at + 2].copy_from_slice(&packet_id.to_be_bytes());
         }
+    }
+
+    /// Appends one message. `packet_id` counts only with QoS 1 and 2.
+    pub(crate) fn write(&self, packet_id: u16, stamp: Stamp, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write_unstamped(packet_id, out);
         let at = start + self.payload_at;
         out[at..at + STAMP_BYTES].copy_from_slice(&stamp.to_bytes());
     }

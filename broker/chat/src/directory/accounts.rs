@@ -77,7 +77,7 @@ impl Directory {
     /// The key of a name that can be registered by a user: nobody has it, or the user itself, anonymously.
     pub(super) fn free_name(&self, name: &str, uid: Uid) -> Result<String, Code> {
         let key = name::user_key(name).map_err(name_code)?;
-        if key == name::BROKER || key.starts_with(GUEST) {
+        if key == name::BROKER || key.starts_with(GUEST) || self.erasing.contains_key(&key) {
             return Err(Code::NameReserved);
         }
         if self.is_registered(name, &key)? {

@@ -217,7 +217,7 @@ impl Directory {
         }
     }
 
-    /// Takes away what a user wrote on boards; the posts stay, empty.
+    /// Takes away what a user wrote on boards; the posts stay, empty, and nobody is told whose they were.
     pub(super) fn erase_posts(&mut self, name: &str) {
         let mut puts = Vec::new();
         for place in self.places.all.values_mut() {
@@ -225,6 +225,8 @@ impl Directory {
             for (&number, post) in place.board.posts.iter_mut().filter(|(_, post)| &*post.from == name) {
                 self.board_bytes -= post.bytes();
                 (post.title, post.text) = (String::new(), String::new());
+                post.from = crate::name::ERASED.into();
+                self.board_bytes += post.bytes();
                 let key = records::key_of_two(records::POST, &record_name, &number.to_be_bytes());
                 puts.push(Effect::Put { key, value: records::value(&post.record()) });
             }

@@ -199,6 +199,11 @@ pub enum Command<'a> {
         /// How long the answer may be.
         bytes: usize,
     },
+    /// What an [`Effect::Erase`] asked for is done, and on disk.
+    Erased {
+        /// As asked.
+        user: &'a str,
+    },
     /// A deadline has passed (see `next_deadline`).
     Tick,
 }
@@ -439,7 +444,9 @@ pub enum Effect {
         /// The session.
         session: SessionId,
     },
-    /// Take what a user wrote off every log and leave the numbers and times (`user/erase`).
+    /// End every session of a user without its will, then take what the user wrote off every log, with what else names
+    /// the user there, and leave the numbers and times (`user/erase`). Told back by [`Command::Erased`]; until then it is
+    /// asked for again with every start.
     Erase {
         /// The user.
         user: Arc<str>,

@@ -7,8 +7,8 @@ use super::{Directory, Effect, Pending};
 use crate::code::Code;
 use crate::name;
 use crate::request::{
-    AccountInfo, Accounts, Done, LIST_ENTRIES_USUAL, Registered, UserAdd, UserBlock, UserErase, UserList,
-    UserPasswd, UserRemove, UserUnblock,
+    AccountInfo, Accounts, Done, LIST_ENTRIES_USUAL, Registered, UserAdd, UserBlock, UserList, UserPasswd,
+    UserRemove, UserUnblock,
 };
 use std::ops::Bound;
 
@@ -74,15 +74,6 @@ impl Directory {
         let users = accounts.by_ref().take(count).collect();
         let more = accounts.next().is_some();
         Ok(Some(Accounts { users, more }))
-    }
-
-    pub(super) fn user_erase(&mut self, asker: &Asker, ask: UserErase) -> Result<Option<Done>, Code> {
-        asker.operator()?;
-        // Whoever wrote it may be gone: any name that can be one will do.
-        name::user_key(&ask.name).map_err(|_| Code::UserNotFound)?;
-        self.erase_posts(&ask.name);
-        self.out.push(Effect::Erase { user: ask.name.into() });
-        Ok(Some(Done {}))
     }
 
     pub(super) fn user_block(&mut self, asker: &Asker, ask: UserBlock) -> Result<Option<Done>, Code> {

@@ -310,7 +310,9 @@ impl Directory {
         let uid = match self.people.by_key.get(&key).copied() {
             Some(uid) => uid,
             // Its account went while it slept.
-            None if kind == UserKind::Registered => return self.out.push(Effect::End { session }),
+            None if kind == UserKind::Registered || self.erasing.contains_key(&key) => {
+                return self.out.push(Effect::End { session });
+            }
             None => self.add_nameless(name, key, None),
         };
         let opened = Session {

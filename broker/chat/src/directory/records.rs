@@ -1,5 +1,5 @@
 //! What the directory keeps on disk: one small record for each account, anonymous name, place, membership, ban, post,
-//! friend, ignored user, pair and token.
+//! friend, ignored user, pair, token and erasure.
 //!
 //! A key is a letter, which is also the order of reading, and names parted by a zero byte, which no name holds. A value is
 //! JSON with its version, so that an operator can read it. Letters and meanings of versions are never used anew.
@@ -20,6 +20,7 @@ pub(super) const IGNORED: u8 = b'i';
 pub(super) const PAIR: u8 = b'j';
 pub(super) const TOKEN: u8 = b'k';
 pub(super) const SECRET: u8 = b'l';
+pub(super) const ERASURE: u8 = b'm';
 
 /// The version that is written, and the only one there has been.
 pub(super) const VERSION: u8 = 1;
@@ -130,7 +131,8 @@ pub(super) struct MemberRecord {
     pub(super) muted: bool,
 }
 
-/// A name: of somebody who is banned, by the place and the key; or who is ignored, by both keys.
+/// A name: of somebody who is banned, by the place and the key; who is ignored, by both keys; or whose messages are being
+/// erased, by the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NameRecord {
     pub(super) v: u8,

@@ -132,6 +132,7 @@ impl Directory {
             "user/remove" => self.run(asker, body, Self::user_remove),
             "user/list" => self.run(asker, body, Self::user_list),
             "user/erase" => self.run(asker, body, Self::user_erase),
+            "user/erasing" => self.run(asker, body, Self::user_erasing),
             "user/block" => self.run(asker, body, Self::user_block),
             "user/unblock" => self.run(asker, body, Self::user_unblock),
             _ => self.dispatch_place(asker, verb, body),

@@ -79,6 +79,11 @@ impl Directory {
                 Some(())
             }
             records::TOKEN => self.read_token(rest.try_into().ok()?, records::parse(value)?),
+            records::ERASURE => {
+                let record: NameRecord = records::parse(value)?;
+                self.erasing.insert(std::str::from_utf8(rest).ok()?.to_owned(), record.name.into());
+                Some(())
+            }
             _ => None,
         }
     }
@@ -222,6 +227,7 @@ impl Directory {
             }
         }
         self.hold_restored_names();
+        self.erase_again();
         // After a crash nobody is online who has not come back.
         for uid in self.people.all.keys().copied().collect::<Vec<_>>() {
             self.mark_user(uid);
@@ -268,6 +274,7 @@ impl Directory {
         }
         all.extend(self.pairs.keys().filter_map(|&ids| self.pair_record(ids)));
         all.extend(self.tokens.keys().filter_map(|digest| self.token_record(digest)));
+        all.extend(self.erasing.iter().map(|(key, name)| super::erasure::record(key, name)));
         all
     }
 

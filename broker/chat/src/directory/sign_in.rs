@@ -104,6 +104,9 @@ impl Directory {
         if key == name::BROKER || key.starts_with(GUEST) {
             return Err(Code::NameReserved);
         }
+        if self.erasing.contains_key(&key) {
+            return Err(Code::NameReserved);
+        }
         match proof {
             Proof::None { exclusive } => self.anonymous(name, key, exclusive, address),
             Proof::Certificate => {

@@ -92,6 +92,26 @@ about_account! {
     UserUnblock = "user/unblock";
 }
 
+/// `user/erasing`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserErasing {
+    /// The name.
+    pub name: String,
+}
+
+/// How far an erasure is: the answer to [`UserErasing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasing {
+    /// Whether it goes on.
+    pub erasing: bool,
+}
+
+impl Ask for UserErasing {
+    const VERB: &'static str = "user/erasing";
+    type Answer = Erasing;
+}
+
 /// `user/list`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,7 @@ use crate::{
     persist,
 };
 use katydid_chat::{
-    directory::{Effect, Place},
+    directory::{Command, Effect, Place},
     topic,
 };
 use std::sync::Arc;
@@ -107,9 +107,10 @@ impl Engine {
                 }
             }
             Effect::Erase { user } => {
-                for shard in (0..self.shards as u16).map(ShardId) {
-                    self.tell(shard, Crossing::Erase { user: user.clone() });
+                if let Some(desk) = self.desk.as_deref_mut() {
+                    desk.erasing.insert(user.clone(), (0, false));
                 }
+                self.tell_of_erasure(&user, false);
             }
             Effect::Put { key, value } => self.journal.push(persist::put_chat(key, value)),
             Effect::Delete { key } => self.journal.push(persist::delete_chat(key)),
@@ -123,6 +124,31 @@ impl Engine {
     /// Says something to the home of a place.
     fn tell_home(&mut self, place: &Place, crossing: impl FnOnce(Arc<str>) -> Crossing) {
         self.tell(home(place, self.shards), crossing(place.clone()));
+    }
+
+    fn tell_of_erasure(&mut self, user: &Arc<str>, sweeps: bool) {
+        for shard in (0..self.shards as u16).map(ShardId) {
+            self.tell(shard, Crossing::Erase { user: user.clone(), sweeps });
+        }
+    }
+
+    /// A shard has ended the sessions of a user, or has nothing of the user any more. The second begins when all are done
+    /// with the first: then nothing more comes of the user.
+    pub(super) fn erased_by_shard(&mut self, user: &Arc<str>) {
+        let shards = self.shards;
+        let Some(desk) = self.desk.as_deref_mut() else { return };
+        let Some((done, sweeps)) = desk.erasing.get_mut(user) else { return };
+        *done += 1;
+        if *done < shards {
+            return;
+        }
+        *done = 0;
+        if std::mem::replace(sweeps, true) {
+            desk.erasing.remove(user);
+            self.command(Command::Erased { user });
+        } else {
+            self.tell_of_erasure(user, true);
+        }
     }
 
     /// Says something in a place in the broker's own name.

@@ -78,7 +78,7 @@ impl Engine {
         let due = |entry: &&Shared| from <= entry.seq && entry.seq < below && is_to(entry, user);
         let delivered: Vec<Shared> = recent.filter(due).cloned().collect();
         for entry in delivered {
-            self.take_away(place, &entry);
+            self.amend(place, Arc::new(entry.deleted()));
         }
         if from < tail_first {
             self.forget_from(place, user, from, below.min(tail_first));
@@ -97,7 +97,7 @@ impl Engine {
         let read = entries.iter().filter(|entry| entry.seq < below);
         for entry in read.filter_map(|entry| Message::from_disk(&entry.bytes)) {
             if is_to(&entry, user) {
-                self.take_away(place, &entry);
+                self.amend(place, Arc::new(entry.deleted()));
             }
         }
         if let Some(last) = entries.last()

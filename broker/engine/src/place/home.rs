@@ -113,10 +113,10 @@ pub(crate) enum Fetch {
     Ids { place: Arc<str> },
     /// What a place holds beyond what its rules let it keep.
     Excess { place: Arc<str> },
-    /// A page of a log from which a user is erased.
-    Erase { place: Arc<str>, user: Arc<str> },
     /// A page of a pair's log, from which what was delivered to a user is forgotten.
     Forget { place: Arc<str>, user: Arc<str>, below: u64 },
+    /// A page of the log from which a user is erased.
+    Erase { place: Arc<str> },
     /// Entries for the answer to a request.
     History(Box<super::history::Gathering>),
 }
@@ -494,7 +494,7 @@ impl Engine {
                 }
             }
             Fetch::Forget { place, user, below } => self.on_forget(&place, &user, below, entries),
-            Fetch::Erase { place, user } => self.on_erase(&place, &user, entries),
+            Fetch::Erase { place } => self.on_erase(place, entries),
             Fetch::History(gathering) => self.on_history(*gathering, entries),
         }
     }

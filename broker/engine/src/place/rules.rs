@@ -13,7 +13,7 @@ use crate::{
 };
 use katydid_chat::{
     permission::{PlaceRules, Standing},
-    topic::{self, Topic},
+    topic,
 };
 use std::sync::Arc;
 
@@ -162,53 +162,4 @@ impl Engine {
         let Some(&index) = self.view_names.get(place) else { return };
         self.views[index as usize].replace(entry);
     }
-
-    /// Takes what a user wrote off every log whose home is here. Numbers and times stay.
-    pub(crate) fn erase_here(&mut self, user: &Arc<str>) {
-        let places: Vec<Arc<str>> = self.homes.keys().cloned().collect();
-        for place in places {
-            let Some(home) = self.homes.get(&place) else { continue };
-            let of_user: Vec<Shared> = home
-                .tail
-                .iter()
-                .map(|(entry, _)| entry)
-                .filter(|entry| !entry.is_deleted && is_by(entry, user))
-                .cloned()
-                .collect();
-            let (log, first, tail_first) = (home.log, home.first, home.tail_first());
-            for entry in of_user {
-                self.take_away(&place, &entry);
-            }
-            if first < tail_first {
-                self.erase_from(&place, log, first, user);
-            }
-        }
-    }
-
-    /// Goes on erasing what is on disk only, a page at a time.
-    pub(super) fn erase_from(&mut self, place: &Arc<str>, log: u64, from: u64, user: &Arc<str>) {
-        let query = crate::io::ReadQuery::From { seq: from, entries: 1024, bytes: 1 << 20 };
-        self.fetch(log, query, Fetch::Erase { place: place.clone(), user: user.clone() });
-    }
-
-    /// A page of a log from which a user is erased.
-    pub(super) fn on_erase(&mut self, place: &Arc<str>, user: &Arc<str>, entries: &[katydid_store::Entry]) {
-        for entry in entries.iter().filter_map(|entry| Message::from_disk(&entry.bytes)) {
-            if !entry.is_deleted && is_by(&entry, user) {
-                self.take_away(place, &entry);
-            }
-        }
-        let Some(home) = self.homes.get(place) else { return };
-        if let Some(last) = entries.last()
-            && last.seq + 1 < home.tail_first()
-        {
-            let (log, from) = (home.log, last.seq + 1);
-            self.erase_from(place, log, from, user);
-        }
-    }
-}
-
-/// Whether an entry was said by a user.
-pub(super) fn is_by(entry: &Message, user: &str) -> bool {
-    matches!(topic::classify(entry.topic()), Topic::Said(said) if said.from == user)
 }

@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// A refusal: 5.0 is told in the acknowledgement, 3.1.1 is acknowledged, and told by an event.
-    fn deny(&mut self, said: &Said<'_>, arrival: &Arrival, code: Code) {
+    pub(super) fn deny(&mut self, said: &Said<'_>, arrival: &Arrival, code: Code) {
         self.links.counters.publishes_dropped += 1;
         self.links.counters.refused_not_authorized += 1;
         if let Some(reply) = arrival.reply {
@@ -323,21 +323,7 @@ impl Engine {
             (None, LookUp::Found(found, Some(entry))) if found == seq => entry,
             _ => return,
         };
-        self.take_away(place, &entry);
-    }
-
-    /// Takes the content of an entry away, on disk and wherever it waits to be sent.
-    pub(super) fn take_away(&mut self, place: &str, entry: &Message) {
-        let stub = Arc::new(entry.deleted());
-        let Some(home) = self.homes.get_mut(place) else { return };
-        home.replace(&stub);
-        let (log, name) = (home.log, home.name.clone());
-        let shards = home.shards.clone();
-        let (seq, bytes) = (stub.seq, stub.to_disk());
-        self.journal.push(katydid_store::Op::Amend { log, seq, bytes });
-        for (shard, _) in shards {
-            self.tell(shard, Crossing::Amended { place: name.clone(), entry: stub.clone() });
-        }
+        self.amend(place, Arc::new(entry.deleted()));
     }
 }
 

@@ -283,6 +283,13 @@ impl<T> Outbound<T> {
         self.resume();
     }
 
+    /// Puts something else in the place of what is in flight; nothing happens where nothing is.
+    pub fn replace(&mut self, id: PacketId, state: InFlight<T>) {
+        if let Ok(index) = self.index(id) {
+            self.slots[index] = Some(state);
+        }
+    }
+
     fn index(&self, id: PacketId) -> Result<usize, AckError> {
         let index = distance(self.base, id);
         match self.slots.get(index) {

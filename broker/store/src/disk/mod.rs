@@ -48,7 +48,7 @@ use checkpoint::{Checkpoint, Progress, Trees};
 use history::{Cut, Span};
 use journal::codec::{self, Mark, Written};
 use journal::{Amended, CommitNo, Journal};
-pub use rekey::{Rekey, Rekeyed, rekey};
+pub use rekey::{Rekey, Rekeyed, is_database, rekey};
 use sizes::Sizes;
 use state::{Excess, State};
 use sweep::Schedule;

@@ -58,6 +58,11 @@ pub enum Rekeyed {
     },
 }
 
+/// Whether there is a database in `path`, also one whose change of the key was interrupted.
+pub fn is_database(path: &Path) -> bool {
+    [FORMAT_FILE, MADE, MOVING].iter().any(|name| path.join(name).exists())
+}
+
 /// Changes the key of the database in `path`, which nobody may have open. It needs as much room again as the database
 /// takes where it writes it anew. When it is interrupted, the database has the old key or the new one.
 ///
@@ -66,8 +71,7 @@ pub enum Rekeyed {
 /// kind `NotFound` where there is no database. The database is as it was, unless the error says that it could not be
 /// moved into its place; then opening it goes on with that.
 pub fn rekey(path: &Path, change: &Rekey, options: &Options) -> Result<Rekeyed, StoreError> {
-    let is_there = [FORMAT_FILE, MADE, MOVING].iter().any(|name| path.join(name).exists());
-    if !is_there {
+    if !is_database(path) {
         let text = format!("there is no database in {}", path.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, text).into());
     }

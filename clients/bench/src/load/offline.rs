@@ -114,6 +114,7 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
 
     open_all(&run, &mut network, sessions, |nth| session(nth, false, true), &mut Nobody)?.all()?;
     leave_all(&run, &mut network, 0..sessions)?;
+    let asleep_bytes = process::resident_bytes(pids);
 
     let publisher = network.opened();
     let who = Who { number: sessions, room: 0 };
@@ -130,6 +131,7 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
     let filled = publish_all(&run, &mut network, publisher, &[who], &task)?;
     let fill_cpu = (before_fill, process::cpu(pids));
     leave_all(&run, &mut network, publisher..=publisher)?;
+    let filled_bytes = process::resident_bytes(pids);
 
     network.gather = options.target.gather;
     let mut draining = Draining::new(&run, network.opened(), sessions);
@@ -156,6 +158,10 @@ pub(crate) fn run(options: &Offline) -> Result<Report, SetUpError> {
     report.add("sessions_present", present);
     report_fill(&mut report, filled, fill_cpu, options.messages);
     report_drain(&mut report, draining, drain_cpu, due, start_ns);
+    if let (Some(asleep), Some(filled)) = (asleep_bytes, filled_bytes) {
+        report.add("broker_resident_bytes_asleep", asleep);
+        report.add("broker_resident_bytes_filled", filled);
+    }
     if !removed {
         report.mark_partial("the sessions could not be removed");
     }

@@ -40,6 +40,7 @@ pub(crate) fn run(options: &Replay) -> Result<Report, SetUpError> {
     let mut reading = Draining::new(&run, first, readers);
     let wanted = options.messages.or((options.fill > 0).then_some(options.fill));
     let due = wanted.map(|messages| u64::from(messages) * readers as u64);
+    let before_bytes = process::resident_bytes(&options.target.pid);
     let before = process::cpu(&options.target.pid);
     let start_ns = network.now_ns();
     open_all(&run, &mut network, readers, ask, &mut reading)?.all()?;
@@ -56,6 +57,10 @@ pub(crate) fn run(options: &Replay) -> Result<Report, SetUpError> {
         report.add_decimal("first_message_ms", (first_ns - start_ns) as f64 / 1e6);
     }
     report.add_cpu(before, after, "replayed", reading.total());
+    if let (Some(from), Some(to)) = (before_bytes, process::highest_bytes(&options.target.pid)) {
+        report.add("broker_resident_bytes_before", from);
+        report.add("broker_resident_bytes_highest", to);
+    }
     if options.fill > 0 {
         let filled = u64::from(options.fill) * readers as u64;
         report.add("lost", filled.saturating_sub(reading.streams.received));

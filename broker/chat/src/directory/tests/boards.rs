@@ -98,6 +98,7 @@ fn what_an_erased_user_wrote_is_gone_and_the_thread_stands() {
         (got["title"].as_str(), got["text"].as_str(), got["replies"].as_u64()),
         (Some(""), Some(""), Some(1))
     );
+    assert_eq!(got["from"], crate::name::ERASED);
     world.restart();
 }
 

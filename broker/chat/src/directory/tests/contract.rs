@@ -40,7 +40,7 @@ macro_rules! verbs {
 verbs! {
     WhoAmI Register Unregister Password TokenCreate TokenList TokenRevoke ProfileGet ProfileSet PresenceSet Users Search
     FriendAdd FriendRemove FriendList IgnoreAdd IgnoreRemove IgnoreList Offer History Find Counters BoardPost BoardList
-    BoardGet BoardDelete UserAdd UserPasswd UserRemove UserList UserErase UserBlock UserUnblock;
+    BoardGet BoardDelete UserAdd UserPasswd UserRemove UserList UserErase UserErasing UserBlock UserUnblock;
     Create Delete Join Leave List Info Members Invite Kick Ban Unban Mute Unmute Moderators Settings
 }
 

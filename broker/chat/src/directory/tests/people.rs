@@ -400,3 +400,47 @@ fn a_clock_that_jumps_breaks_nothing() {
     let info = world.operate("room/info", r#"{"name":"y"}"#);
     assert_eq!(info.unwrap_err(), "room.not-found", "a time of the future counts from now");
 }
+
+#[test]
+fn an_erased_user_is_known_nowhere_and_the_name_waits_until_nothing_is_left() {
+    let mut world = World::usual();
+    world.is_prompt = true;
+    for name in ["Ann", "bob"] {
+        world.operate("user/add", &format!(r#"{{"name":"{name}","password":"x"}}"#)).unwrap();
+    }
+    for (session, name) in [(1, "Ann"), (2, "bob")] {
+        world.step(Command::SessionOpened { session, user: name, kind: UserKind::Registered });
+        world.step(Command::Connected { session, address: address(1) });
+    }
+    world.ask(1, "friend/add", r#"{"user":"bob"}"#).unwrap();
+    world.ask(2, "friend/add", r#"{"user":"Ann"}"#).unwrap();
+    world.ask(2, "ignore/add", r#"{"user":"Ann"}"#).unwrap();
+    world.ask(2, "group/create", r#"{"name":"crew","members":["Ann"]}"#).unwrap();
+    world.ask(2, "group/ban", r#"{"name":"crew","user":"Ann"}"#).unwrap();
+    world.ask(1, "room/create", r#"{"name":"den"}"#).unwrap();
+    world.is_prompt = false;
+    assert_eq!(world.operate("user/erase", r#"{"name":"ann"}"#).unwrap_err(), "name.spelling");
+    world.operate("user/erase", r#"{"name":"Ann"}"#).unwrap();
+    let is_named = |world: &World| {
+        let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_lowercase().contains("ann");
+        world.disk.iter().filter(|(key, value)| shown(key) || shown(value)).count()
+    };
+    assert_eq!(is_named(&world), 1, "only that it goes on: {:?}", world.disk);
+    let erase = Effect::Erase { user: "Ann".into() };
+    assert!(world.said.contains(&erase));
+    let erasing = world.operate("user/erasing", r#"{"name":"Ann"}"#).unwrap();
+    assert_eq!(erasing["erasing"], true);
+    let refused = SignIn::Refused(crate::code::Code::NameReserved);
+    assert_eq!(world.sign_in("ann", Proof::None { exclusive: false }, address(2)), refused);
+    let add = r#"{"name":"Ann","password":"y"}"#;
+    assert_eq!(world.operate("user/add", add).unwrap_err(), "name.reserved");
+    world.restart();
+    world.step(Command::Tick);
+    world.step(Command::SessionOpened { session: 1, user: "Ann", kind: UserKind::Registered });
+    assert!(world.said.contains(&Effect::End { session: 1 }));
+    assert_eq!(world.sign_in("Ann", Proof::None { exclusive: false }, address(2)), refused);
+    world.is_prompt = true;
+    world.answer_waiting();
+    assert_eq!(is_named(&world), 0, "{:?}", world.disk);
+    world.operate("user/add", add).unwrap();
+}

@@ -17,7 +17,7 @@ pub(super) struct World {
     /// How users stand, as a home knows it.
     pub(super) homes: BTreeMap<String, BTreeMap<String, Standing>>,
     pub(super) rules: BTreeMap<String, Option<Arc<crate::permission::PlaceRules>>>,
-    /// Whether hashes, checks and evictions are answered at once.
+    /// Whether hashes, checks, evictions and erasures are answered at once.
     pub(super) is_prompt: bool,
     pub(super) waiting: Vec<Effect>,
     tickets: Ticket,
@@ -99,7 +99,7 @@ impl World {
             Effect::Say { place, .. } | Effect::Keep { place, .. } => {
                 assert!(self.rules.contains_key(&**place), "{place} was told nothing");
             }
-            Effect::Hash { .. } | Effect::Verify { .. } | Effect::Evict { .. } => {
+            Effect::Hash { .. } | Effect::Verify { .. } | Effect::Evict { .. } | Effect::Erase { .. } => {
                 self.said.push(effect.clone());
                 self.waiting.push(effect);
                 if self.is_prompt {
@@ -112,7 +112,7 @@ impl World {
         self.said.push(effect);
     }
 
-    /// Answers every hash, check and eviction that waits.
+    /// Answers every hash, check, eviction and erasure that waits.
     pub(super) fn answer_waiting(&mut self) {
         for effect in std::mem::take(&mut self.waiting) {
             match effect {
@@ -127,6 +127,7 @@ impl World {
                     self.handle(Command::Verified { ticket, good });
                 }
                 Effect::Evict { ticket, .. } => self.handle(Command::Evicted { ticket }),
+                Effect::Erase { user } => self.handle(Command::Erased { user: &user }),
                 _ => {}
             }
         }
