@@ -26,24 +26,24 @@
 //! A client costs one tokio task, one socket and, idle, the bytes that `cargo run --release -p katydid-sdk --example
 //! memory` prints. Thousands fit in one process.
 //!
-//! ```no_run
-//! # async fn talk() -> Result<(), katydid_sdk::Refusal> {
-//! use katydid_sdk::{Client, Event, Options, Place, Replay};
+//! The README has the same example:
 //!
-//! let (client, mut events) = Client::connect(Options::new("127.0.0.1:1883".parse()?).user("ann")).await?;
-//! let home = Place::room("Home")?;
-//! client.join(&home, Replay::Last(20)).await?;
-//! let ack = client.say(&home, "hello", None).await?;
-//! while let Some(event) = events.next().await {
-//!     if let Event::Message(message) = event {
-//!         println!("{} {}: {:?}", message.seq, message.from, message.text());
-//!         if message.seq == ack.seq {
-//!             break;
+//! ```no_run
+//! use katydid_sdk::{Client, Event, Options, Place, Refusal, Replay};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Refusal> {
+//!     let (client, mut events) = Client::connect(Options::new("127.0.0.1:1883".parse()?).user("ann")).await?;
+//!     let home = Place::room("Home")?;
+//!     client.join(&home, Replay::Last(20)).await?;
+//!     client.say(&home, "Good morning", None).await?; // on the broker's disk now
+//!     while let Some(event) = events.next().await {
+//!         if let Event::Message(message) = event {
+//!             println!("{} {}: {}", message.seq, message.from, message.text().unwrap_or("..."));
 //!         }
 //!     }
+//!     Ok(())
 //! }
-//! # Ok(())
-//! # }
 //! ```
 #![forbid(unsafe_code)]
 
