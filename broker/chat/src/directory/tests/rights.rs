@@ -172,7 +172,7 @@ fn every_verb_about_a_group_is_permitted_as_the_table_says() {
 
 /// The same for what is about no place.
 #[rustfmt::skip]
-const ALONE: [(&str, &str, &str); 27] = [
+const ALONE: [(&str, &str, &str); 29] = [
     ("whoami", "{}", "L+++++++++"),
     ("register", r#"{"name":"new","password":"pw"}"#, "L+++++++++"),
     ("password", r#"{"old":"guess","new":"pw"}"#, "LLLwwwwwwL"),
@@ -191,6 +191,7 @@ const ALONE: [(&str, &str, &str); 27] = [
     ("ignore/remove", r#"{"user":"nobody"}"#, "LLnnnnnnnn"),
     ("ignore/list", "{}", "LL++++++++"),
     ("offer", r#"{"to":"victim","kind":"peer","data":{}}"#, "LL++++++++"),
+    ("history/search", r#"{"query":"x"}"#, "L+++++++++"),
     ("counters", "{}", "L+++++++++"),
     ("unregister", "{}", "LLL++++++L"),
     ("user/add", r#"{"name":"new","password":"pw"}"#, "LPPPPPPPP+"),
@@ -199,6 +200,7 @@ const ALONE: [(&str, &str, &str); 27] = [
     ("user/block", r#"{"name":"victim"}"#, "LPPPPPPPP+"),
     ("user/unblock", r#"{"name":"victim"}"#, "LPPPPPPPP+"),
     ("user/erase", r#"{"name":"victim"}"#, "LPPPPPPPP+"),
+    ("user/erasing", r#"{"name":"victim"}"#, "LPPPPPPPP+"),
     ("user/remove", r#"{"name":"victim"}"#, "LPPPPPPPP+"),
 ];
 
