@@ -208,7 +208,9 @@ impl Engine {
         }
         link.deadline_ms = 0;
         match link.phase {
-            Phase::Greeting | Phase::Verifying(_) => {
+            // It waits for its password to be checked, not the broker for it.
+            Phase::Verifying(_) => {}
+            Phase::Greeting => {
                 self.links.counters.keep_alive_timeouts += 1;
                 self.links.close(slot, false);
             }

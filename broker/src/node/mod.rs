@@ -174,6 +174,7 @@ struct Broker {
     /// Files to remove at the end.
     unix_sockets: Vec<PathBuf>,
     verify_refused: Arc<AtomicU64>,
+    verify_ending: Arc<AtomicBool>,
     statistics: Statistics,
     /// The counters that shards have reported since they were asked.
     reported: Vec<Option<Box<Counters>>>,
@@ -264,6 +265,7 @@ impl Broker {
             store,
             unix_sockets,
             verify_refused: verify_link.refused_counter(),
+            verify_ending: verify_link.ending(),
             statistics: Statistics::default(),
             reported: vec![None; shards],
         })
@@ -420,6 +422,7 @@ impl Broker {
 
     /// Waits for every thread; the store's is last, with everything on disk.
     fn finish(self) {
+        self.verify_ending.store(true, Relaxed);
         for host in &self.links.hosts {
             // It waits for orders, or has failed.
             let _ = host.send(Order::End);

@@ -1,7 +1,8 @@
 //! The pool of threads that check and hash passwords: Argon2 is slow on purpose, so never on a shard.
 //!
 //! The queue is bounded; one who finds no place in it is told to come again, so that a flood of logins costs bounded
-//! memory and time. A password is wiped after use.
+//! memory and time. The threads give way to all others, so that the same flood delays no delivery. A password is wiped
+//! after use.
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use katydid_engine::{ConnId, Verdict};
@@ -9,7 +10,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{self, Receiver, SyncSender},
     },
     thread::{self, JoinHandle},
@@ -20,6 +21,8 @@ use super::inbox::{DirectoryInput, Inbox, Letter};
 
 /// Passwords that wait for a thread at most.
 const QUEUE: usize = 4096;
+/// What a thread has that runs when no other wants to.
+const LAST_PRIORITY: i32 = 19;
 
 /// A password to check.
 pub(super) struct Check {
@@ -97,6 +100,7 @@ pub(super) struct VerifyLink {
     queue: SyncSender<Check>,
     inboxes: Arc<[Arc<Inbox>]>,
     refused: Arc<AtomicU64>,
+    is_ending: Arc<AtomicBool>,
 }
 
 impl VerifyLink {
@@ -110,6 +114,11 @@ impl VerifyLink {
             }
             self.inboxes[check.shard].post(check.work.undone());
         }
+    }
+
+    /// Set, it ends the threads without a look at what is queued: nobody waits for it any more.
+    pub(super) fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_ending)
     }
 
     /// Counts passwords refused because too many waited.
@@ -126,19 +135,26 @@ pub(super) fn start(threads: usize, inboxes: &[Arc<Inbox>]) -> io::Result<(Vec<J
     let (queue, queued) = mpsc::sync_channel(QUEUE);
     let queued = Arc::new(Mutex::new(queued));
     let inboxes: Arc<[Arc<Inbox>]> = inboxes.into();
+    let is_ending = Arc::<AtomicBool>::default();
     let mut handles = Vec::with_capacity(threads);
     for number in 0..threads.max(1) {
-        let (queued, inboxes) = (Arc::clone(&queued), Arc::clone(&inboxes));
+        let (queued, inboxes, is_ending) =
+            (Arc::clone(&queued), Arc::clone(&inboxes), Arc::clone(&is_ending));
         let thread = thread::Builder::new().name(format!("verify-{number}"));
-        handles.push(thread.spawn(move || run(&queued, &inboxes))?);
+        handles.push(thread.spawn(move || run(&queued, &inboxes, &is_ending))?);
     }
-    Ok((handles, VerifyLink { queue, inboxes, refused: Arc::default() }))
+    Ok((handles, VerifyLink { queue, inboxes, refused: Arc::default(), is_ending }))
 }
 
-fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>]) {
+fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>], is_ending: &AtomicBool) {
+    // Linux counts a priority for each thread. Where it is refused, passwords are checked all the same.
+    let _ = rustix::process::setpriority_process(None, LAST_PRIORITY);
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(check) = next else { return };
+        if is_ending.load(Relaxed) {
+            return;
+        }
         inboxes[check.shard].post(check.work.done(&check.password));
     }
 }
