@@ -197,7 +197,8 @@ mod tests {
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
         let (queue, _queued) = mpsc::sync_channel(1);
-        let link = VerifyLink { queue, inboxes: [Arc::clone(&inbox)].into(), refused: Arc::default() };
+        let inboxes = [Arc::clone(&inbox)].into();
+        let link = VerifyLink { queue, inboxes, refused: Arc::default(), is_ending: Arc::default() };
         for slot in 0..3 {
             let conn = ConnId { slot, generation: 0 };
             let work = Work::Connection(conn, "".into());
@@ -209,6 +210,28 @@ mod tests {
             |letter: &Letter| matches!(letter, Letter::Verified { verdict: Verdict::Unchecked, .. });
         assert_eq!((letters.len(), letters.iter().all(unchecked)), (2, true), "{letters:?}");
         assert_eq!(link.refused_counter().load(Relaxed), 2);
+    }
+
+    #[test]
+    fn what_is_queued_at_the_end_is_not_looked_at() {
+        let poll = Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let (threads, link) = start(1, &[Arc::clone(&inbox)]).unwrap();
+        let hash: Arc<str> = hash(b"secret").into();
+        link.ending().store(true, Relaxed);
+        for slot in 0..100 {
+            let work = Work::Connection(ConnId { slot, generation: 0 }, Arc::clone(&hash));
+            link.check(Check { shard: 0, work, password: b"secret".to_vec() });
+        }
+        drop(link);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let mut letters = Vec::new();
+        inbox.take(&mut letters);
+        assert!(
+            letters.iter().all(|letter| !matches!(letter, Letter::Verified { verdict: Verdict::Good, .. }))
+        );
     }
 
     #[test]
