@@ -41,6 +41,20 @@ impl Place {
         Self::Group(name.into())
     }
 
+    /// A place as protocols say it that know groups and nothing else: `room/x` is a room, and anything else a group, as no name
+    /// of a group has a slash.
+    pub fn of_id(id: &str) -> Self {
+        id.strip_prefix("room/").map_or_else(|| Self::group(id), Self::room)
+    }
+
+    /// What [`Place::of_id`] makes this of.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Room(_) => self.to_string(),
+            Self::Group(name) => name.to_string(),
+        }
+    }
+
     /// The name without what kind of place it is.
     pub fn name(&self) -> &str {
         match self {

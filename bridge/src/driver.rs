@@ -161,8 +161,8 @@ impl Driver {
             }
             Brought::Closed { link } => {
                 if self.links.contains_key(&link) {
-                    self.drop_link(link);
                     self.handle(Input::Closed { link });
+                    self.drop_link(link);
                 }
             }
             Brought::Dialled { link, outcome } => {
@@ -226,8 +226,8 @@ impl Driver {
         }
         for link in overrun {
             tracing::warn!(protocol = self.name, link = link.0, "reads too slowly: closed");
-            self.drop_link(link);
             self.handle(Input::Closed { link });
+            self.drop_link(link);
         }
     }
 

@@ -48,7 +48,7 @@ pub enum Input<'a> {
         /// Where the piece came from.
         link: Link,
     },
-    /// The other side is gone; its users are signed out without being told to be.
+    /// The other side is gone. What is asked for its users now is their last; they are signed out without being told to be.
     Closed {
         /// Which.
         link: Link,
@@ -146,6 +146,9 @@ pub trait Session: Send {
     /// The deadline has passed.
     fn ticked(&mut self, now_ms: u64, side: &mut Side<'_>);
 
+    /// The other side is gone. What is asked of the broker here is still carried out, and nothing comes of it any more.
+    fn closed(&mut self, _side: &mut Side<'_>) {}
+
     /// When `ticked` is due.
     fn deadline_ms(&self) -> Option<u64>;
 
@@ -237,7 +240,11 @@ impl<S: Session, M: FnMut(u64, SocketAddr) -> S + Send> Machine for Each<S, M> {
             Input::Chat { link, voice, event } => {
                 self.with(link, out, |session, side| session.happened(now_ms, voice, event, side));
             }
-            Input::Closed { link } | Input::Dialled { link, .. } => self.forget(link),
+            Input::Closed { link } => {
+                self.with(link, out, |session, side| session.closed(side));
+                self.forget(link);
+            }
+            Input::Dialled { link, .. } => self.forget(link),
             Input::Passed { .. } => {}
             Input::Tick => {
                 // Taken off first: a session whose deadline stays in the past is called once a tick, not for ever.

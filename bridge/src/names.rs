@@ -1,8 +1,10 @@
 //! Names of the broker as a protocol with a smaller alphabet can say them, and back.
 //!
-//! Invariant: within one [`Names`], two users never have the same shown name, a shown name never changes its user, and
-//! [`Names::user`] takes back what [`Names::shown`] gave. It holds a bounded number of names.
+//! Invariant: within one [`Names`], two users never have the same shown name, and [`Names::user`] takes back what
+//! [`Names::shown`] gave. A shown name changes its user only when somebody is seen whose name it is in the broker: a name that
+//! can be said as it is belongs to its user, whoever was called so before. It holds a bounded number of names.
 
+use katydid_chat::name::BROKER;
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -24,6 +26,8 @@ pub struct Alphabet {
     pub instead: char,
     /// Stands before the number that tells apart two users of one name.
     pub mark: char,
+    /// Names that mean something else where they are shown, in any case; nobody is shown by one.
+    pub reserved: &'static [&'static str],
 }
 
 /// The names of one session, or of all connections of a protocol where they share what they see.
@@ -53,23 +57,39 @@ impl Names {
             return shown.clone();
         }
         let user: Arc<str> = user.into();
-        let plain = self.fit(wanted, 0);
-        let mut shown = plain.clone();
+        let mut shown = self.fit(wanted, 0);
         let mut number = 1;
-        while self.users.get(shown.as_str()).is_some_and(|other| *other != user) {
+        while self.is_of_another(&shown, &user) {
             number += 1;
             let tail = format!("{}{number}", self.alphabet.mark);
             shown = self.fit(wanted, tail.chars().map(self.alphabet.counts).sum()) + &tail;
         }
         let shown: Arc<str> = shown.into();
         self.shown.insert(user.clone(), (wanted.into(), shown.clone()));
-        if self.users.insert(shown.clone(), user).is_none() {
-            self.order.push_back(shown.clone());
+        match self.users.insert(shown.clone(), user.clone()) {
+            None => self.order.push_back(shown.clone()),
+            // Who was called so is called otherwise when next seen.
+            Some(old) if old != user && self.shown.get(&old).is_some_and(|(_, its)| *its == shown) => {
+                self.shown.remove(&old);
+            }
+            Some(_) => {}
         }
         if self.order.len() > MOST {
             self.forget_oldest();
         }
         shown
+    }
+
+    /// Whether a user can't be shown by a name.
+    fn is_of_another(&self, shown: &str, user: &str) -> bool {
+        if user == BROKER {
+            return false;
+        }
+        let is_reserved = |name: &&str| name.eq_ignore_ascii_case(shown);
+        if shown.eq_ignore_ascii_case(BROKER) || self.alphabet.reserved.iter().any(is_reserved) {
+            return true;
+        }
+        shown != user && self.users.get(shown).is_some_and(|other| &**other != user)
     }
 
     /// Whom a name means here: the user it was shown for, else the user of that name in the broker.
@@ -121,6 +141,7 @@ mod tests {
         allows: |character| character.is_ascii_alphanumeric() || character == '_',
         instead: '_',
         mark: '_',
+        reserved: &["SYSTEM"],
     };
 
     #[test]
@@ -136,14 +157,35 @@ mod tests {
         let mut names = Names::new(SHORT);
         assert_eq!(&*names.shown("a-b", None), "a_b");
         assert_eq!(&*names.shown("a.b", None), "a_b_2");
-        assert_eq!(&*names.shown("a_b", None), "a_b_3");
         assert_eq!(&*names.shown("guest-1f", Some("ann")), "ann");
-        assert_eq!(&*names.shown("ann", None), "ann_2");
+        assert_eq!(&*names.shown("guest-2f", Some("ann")), "ann_2");
         assert_eq!(&*names.shown("verylongname", None), "verylong");
         assert_eq!(&*names.shown("verylonger", None), "verylo_2");
-        assert_eq!((names.user("ann"), names.user("ann_2")), ("guest-1f", "ann"));
+        assert_eq!((names.user("ann"), names.user("ann_2")), ("guest-1f", "guest-2f"));
         assert_eq!(names.user("a_b_2"), "a.b");
         assert!(names.is_taken("ann") && !names.is_taken("bob"));
+    }
+
+    #[test]
+    fn a_name_belongs_to_the_user_whose_name_it_is() {
+        let mut names = Names::new(SHORT);
+        assert_eq!(&*names.shown("guest-1f", Some("ann")), "ann");
+        assert_eq!(&*names.shown("ann", None), "ann");
+        assert_eq!((names.user("ann"), names.is_taken("ann")), ("ann", false));
+        assert_eq!(&*names.shown("guest-1f", Some("ann")), "ann_2");
+        assert_eq!(&*names.shown("guest-1f", None), "ann_2");
+        assert_eq!(&*names.shown("a-b", None), "a_b");
+        assert_eq!(&*names.shown("a_b", None), "a_b");
+        assert_eq!(&*names.shown("a-b", None), "a_b_2");
+    }
+
+    #[test]
+    fn nobody_is_shown_by_a_name_that_means_something_else() {
+        let mut names = Names::new(SHORT);
+        assert_eq!(&*names.shown("SYSTEM", None), "SYSTEM_2");
+        assert_eq!(&*names.shown("guest-1f", Some("System")), "System_2");
+        assert_eq!(&*names.shown("guest-2f", Some("katydid")), "katydi_2");
+        assert_eq!(&*names.shown(BROKER, None), "katydid");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use crate::flow;
 use serde_json::Value;
 
+/// Characters of such a line at most: what changed is told, and not all that was said is said again.
+const LONGEST: usize = 300;
+
 /// What became of something that was said; `None` for what is of no interest to a person.
 pub fn of_change(json: &Value) -> Option<String> {
     let seq = json.get("seq").and_then(Value::as_u64).unwrap_or_default();
@@ -20,7 +23,7 @@ pub fn of_change(json: &Value) -> Option<String> {
         }
         _ => return None,
     };
-    Some(flow::line(&line))
+    Some(short(&line))
 }
 
 /// What happened to a user; `None` for what is of no interest to a person.
@@ -45,7 +48,16 @@ pub fn of_signal(from: &str, json: &Value) -> Option<String> {
         }
         _ => return None,
     };
-    Some(flow::line(&line))
+    Some(short(&line))
+}
+
+/// One line, and no long one.
+fn short(text: &str) -> String {
+    let line = flow::line(text);
+    match line.char_indices().nth(LONGEST) {
+        None => line,
+        Some(_) => line.chars().take(LONGEST - 6).chain(" [...]".chars()).collect(),
+    }
 }
 
 fn text<'a>(json: &'a Value, field: &str) -> &'a str {
@@ -61,6 +73,9 @@ mod tests {
     fn a_change_is_one_short_line() {
         let edit = json!({"type": "edit", "seq": 7, "text": "a\r\nb"});
         assert_eq!(of_change(&edit).as_deref(), Some("* changed message 7 to: a  b"));
+        let edit = json!({"type": "edit", "seq": 7, "text": "\u{fc}".repeat(60_000)});
+        let line = of_change(&edit).expect("an edit");
+        assert!(line.chars().count() == LONGEST && line.ends_with("\u{fc} [...]"), "{line}");
         assert_eq!(of_change(&json!({"type": "novelty"})), None);
         assert_eq!(of_change(&json!(7)), None);
     }

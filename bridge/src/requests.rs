@@ -202,6 +202,11 @@ pub fn add_member(group: &str, user: &str) -> Call {
     request("group/invite", json!({"name": group, "user": user, "add": true}))
 }
 
+/// Lets a user into a room without its password, and tells that user so.
+pub fn invite_to_room(room: &str, user: &str) -> Call {
+    request("room/invite", json!({"name": room, "user": user}))
+}
+
 /// Makes a group that nobody finds, with members; the broker makes a name that nobody guesses. Answered as [`listed`].
 pub fn create_secret_group(members: &[&str]) -> Call {
     create_group(None, "secret", members)

@@ -1,13 +1,20 @@
-//! The password file: `katydid passwd` writes it, the configuration reads it. A line is `user:` and a PHC string of
-//! Argon2id; empty lines and those that begin with `#` are kept and mean nothing. The invariant: the file is replaced
+//! The password file: `katydid passwd` writes it, the configuration reads it. A line is `user:`, a PHC string of
+//! Argon2id, and, from this version on, `:` and a verifier for SCRAM-SHA-256; empty lines and those that begin with `#` are kept and mean nothing. The invariant: the file is replaced
 //! as a whole, by one that only its owner can read, or not at all. No password is ever shown, not even by `Debug`.
 
 use crate::{config::WrongLine, options::say};
 use argon2::{
     Argon2, PasswordHasher,
-    password_hash::{PasswordHash, SaltString, rand_core::OsRng},
+    password_hash::{
+        PasswordHash, SaltString,
+        rand_core::{OsRng, RngCore},
+    },
 };
-use katydid_chat::name::{USER_NAME_BYTES, check_user};
+use katydid_chat::{
+    name::{USER_NAME_BYTES, check_user},
+    scram::{ITERATIONS, SALT_BYTES, Verifier},
+};
+use katydid_engine::settings::Credentials;
 use std::{
     collections::HashMap,
     fmt,
@@ -16,11 +23,10 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
-/// Names and their PHC strings.
-pub(crate) type Accounts = HashMap<Box<str>, Arc<str>>;
+/// Names and what is kept of their passwords.
+pub(crate) type Accounts = HashMap<Box<str>, Credentials>;
 
 /// What `katydid passwd` is told.
 #[derive(Debug, clap::Args)]
@@ -86,7 +92,8 @@ fn change(options: &Options) -> Result<(), String> {
                 Some(password) => password.clone(),
                 None => ask()?,
             };
-            Some(format!("{}:{}", options.user, hash(&password)?))
+            let verifier = scram_verifier(password.0.as_bytes());
+            Some(format!("{}:{}:{verifier}", options.user, hash(&password)?))
         }
     };
     let (new, known) = with_line(&old, &options.user, line.as_deref());
@@ -144,6 +151,13 @@ pub(crate) fn hash_bytes(password: &[u8]) -> Result<String, String> {
         .map_err(|error| format!("the password can't be hashed: {error}"))
 }
 
+/// The verifier of a password for SCRAM, as text, with a salt of its own.
+pub(crate) fn scram_verifier(password: &[u8]) -> String {
+    let mut salt = [0; SALT_BYTES];
+    OsRng.fill_bytes(&mut salt);
+    Verifier::of_password(password, &salt, ITERATIONS).to_string()
+}
+
 /// Writes beside the file, syncs, and renames: who reads sees the old file or the new one. The owner stays, so that
 /// a broker that runs as another user still reads what an administrator changed.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
@@ -198,8 +212,8 @@ pub(crate) fn parse(text: &str) -> Result<Accounts, Vec<WrongLine>> {
         let number = at + 1;
         match parse_line(line) {
             Err(reason) => wrong.push((number, reason)),
-            Ok((user, hash)) => {
-                if accounts.insert(user.into(), hash.into()).is_some() {
+            Ok((user, credentials)) => {
+                if accounts.insert(user.into(), credentials).is_some() {
                     wrong.push((number, format!("the user {user:?} has a line already")));
                 }
             }
@@ -208,8 +222,9 @@ pub(crate) fn parse(text: &str) -> Result<Accounts, Vec<WrongLine>> {
     if wrong.is_empty() { Ok(accounts) } else { Err(wrong) }
 }
 
-fn parse_line(line: &str) -> Result<(&str, &str), String> {
-    let (user, hash) = line.split_once(':').ok_or("a line is a user, a colon and an Argon2id hash")?;
+fn parse_line(line: &str) -> Result<(&str, Credentials), String> {
+    let (user, rest) = line.split_once(':').ok_or("a line is a user, a colon and an Argon2id hash")?;
+    let (hash, scram) = rest.split_once(':').map_or((rest, None), |(hash, scram)| (hash, Some(scram)));
     check_name(user)?;
     let remedy = format!("make it anew with `katydid passwd FILE {user}`");
     if hash.starts_with("$6$") || hash.starts_with("$7$") {
@@ -217,7 +232,10 @@ fn parse_line(line: &str) -> Result<(&str, &str), String> {
     }
     let parsed = PasswordHash::new(hash).ok();
     match parsed.filter(|hash| hash.algorithm == argon2::ARGON2ID_IDENT && hash.hash.is_some()) {
-        Some(_) => Ok((user, hash)),
+        Some(_) if scram.is_some_and(|scram| Verifier::parse(scram).is_none()) => {
+            Err(format!("what {user:?} has after its hash is no verifier for SCRAM; {remedy}"))
+        }
+        Some(_) => Ok((user, Credentials { hash: hash.to_string().into(), scram: scram.map(Into::into) })),
         None => Err(format!("what {user:?} has is not an Argon2id hash; {remedy}")),
     }
 }
@@ -251,9 +269,10 @@ mod tests {
         assert!(read().starts_with("# people\nann:$argon2id$v=19$"), "comments and the order stay");
         let accounts = parse(&read()).expect("good");
         let fits = |user: &str, password: &str| {
-            let hash = PasswordHash::new(&accounts[user]).expect("a hash");
+            let hash = PasswordHash::new(&accounts[user].hash).expect("a hash");
             Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
         };
+        assert!(accounts["ann"].scram.as_deref().is_some_and(|text| Verifier::parse(text).is_some()));
         assert!(fits("ann", "three") && fits("bob", "two") && !fits("ann", "one"));
         change(&options(&file, "ann", None)).expect("written");
         assert!(!parse(&read()).expect("good").contains_key("ann"));
@@ -290,6 +309,10 @@ mod tests {
             ("ann", "a line is a user, a colon and an Argon2id hash"),
             ("ann:$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", "what \"ann\" has is not"),
             ("ann:hunter2", "what \"ann\" has is not an Argon2id hash"),
+            (
+                "ann:$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA:hunter2",
+                "what \"ann\" has after its hash is no verifier for SCRAM",
+            ),
             ("ann:$7$101$salt$hash", "was made by mosquitto_passwd"),
         ] {
             let wrong = parse(text).expect_err(text);

@@ -2,9 +2,13 @@
 //! whole ([`katydid_store::rekey`]); this says what is to be done and how it went. Exit codes: 0 done, 2 a key or an
 //! argument is wrong and nothing was changed, 1 everything else.
 
-use crate::{options::say, storage_key};
+use crate::{node::search::FOLDER as INDEX_FOLDER, options::say, storage_key};
 use katydid_store::{KeyProblem, Options as StoreOptions, Rekey, Rekeyed, StorageKey, StoreError};
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// What `katydid rekey` is told.
 #[derive(Debug, clap::Args)]
@@ -66,12 +70,28 @@ fn change(options: &Options) -> Result<String, Refusal> {
     let state = if new.is_some() { "is encrypted with the new key" } else { "is in clear" };
     let change = Rekey { old, new, is_rewritten: options.rewrite };
     let shown = options.data_dir.display();
-    match katydid_store::rekey(&options.data_dir, &change, &StoreOptions::default()) {
+    let changed = katydid_store::rekey(&options.data_dir, &change, &StoreOptions::default());
+    if let Ok(changed) = changed {
+        rekey_index(&options.data_dir.join(INDEX_FOLDER), &change, changed);
+    }
+    match changed {
         Ok(Rekeyed::Rewritten { logs, entries, records }) => Ok(format!(
             "the database in {shown} {state}: {logs} logs with {entries} entries and {records} records were written anew"
         )),
         Ok(Rekeyed::Wrapped | Rekeyed::Unchanged) => Ok(format!("the database in {shown} {state}")),
         Err(error) => Err(refusal(options, &change.old, error)),
+    }
+}
+
+/// The index for searches gets the key that the database has. Where it was written anew, or anything goes wrong, the index is
+/// thrown away, and the broker makes it anew: it does so by itself with one whose key does not fit.
+fn rekey_index(folder: &Path, change: &Rekey, changed: Rekeyed) {
+    let is_rewritten = matches!(changed, Rekeyed::Rewritten { .. });
+    if folder.exists()
+        && (is_rewritten || katydid_store::rekey(folder, change, &StoreOptions::default()).is_err())
+    {
+        // What cannot be removed does not open with the new key, either.
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
 
@@ -107,7 +127,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use katydid_store::{Op, SledStore, Space, Store};
-    use std::{fs, path::Path};
+    use std::fs;
 
     /// Exit code and what was said.
     fn rekey(folder: &Path, old: Option<&Path>, new: Option<&Path>) -> (ExitCode, String) {

@@ -8,6 +8,9 @@ mod harness;
 #[allow(dead_code, reason = "another test target uses the rest")]
 #[path = "../chat/people.rs"]
 mod people;
+#[allow(dead_code, reason = "another test target uses the rest")]
+#[path = "../chat/schema.rs"]
+mod schema;
 
 mod erase;
 mod export;

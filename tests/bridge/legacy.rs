@@ -3,7 +3,8 @@
 use katydid_bridge::config::{DoorWritten, Written};
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicU8, Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -12,26 +13,17 @@ use tokio::sync::oneshot;
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, and which nobody else will take: each has a loopback address of its own, whereas a
+/// port of the one that all programs share may become somebody's before it is used.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, high | 0x80, low, TAKEN.fetch_add(1, Ordering::Relaxed));
+    (own, 6500).into()
 }
 
-/// Ports for files.
+/// Ports for files, which follow that of the clients.
 const FILE_PORTS: u16 = 4;
-
-/// An address behind which there are ports for files, too.
-fn address_with_file_ports() -> SocketAddr {
-    loop {
-        let address = free_address();
-        let others = (1..=FILE_PORTS)
-            .map(|at| TcpListener::bind((address.ip(), address.port().checked_add(at)?)).ok());
-        if others.collect::<Option<Vec<_>>>().is_some() {
-            return address;
-        }
-    }
-}
 
 /// A running bridge; ends when dropped.
 pub(crate) struct Bridge {
@@ -46,8 +38,7 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// A bridge in front of a broker, with every protocol at a port of its own.
     pub(crate) fn start(broker: SocketAddr) -> Self {
-        let (text, mchat, mesh) = (free_address(), free_address(), free_address());
-        let helo = address_with_file_ports();
+        let [text, mchat, mesh, helo, json, rest] = std::array::from_fn(|_| free_address());
         let door = |bind: SocketAddr| DoorWritten { bind: Some(bind.to_string()), ..DoorWritten::default() };
         let mut written = Written::default();
         written.broker.address = broker.to_string();
@@ -56,6 +47,8 @@ impl Bridge {
         written.mchat.mesh = door(mesh);
         written.mchat.announce = Some(mesh.to_string());
         written.helo.listener = door(helo);
+        written.json.listener = door(json);
+        written.rest.listener = door(rest);
         written.helo.first_file_port = helo.port() + 1;
         written.helo.file_ports = FILE_PORTS;
         let config = written.prove().expect("a configuration");

@@ -6,8 +6,19 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bad_input;
+mod delivered;
+mod exchange;
+mod mentions;
 mod names;
+mod own;
 mod people;
 mod places;
 mod private;
+mod provider;
 mod requests;
+mod schema;
+mod scram;
+mod search;
+mod tokens;
+mod verbs;

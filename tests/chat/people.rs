@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
+use super::schema;
 use crate::harness::packet::{PUBACK, Packet};
 use crate::harness::{Broker, Connect, Publish, RawClient, V3, V5, Version, packet, property};
 
@@ -46,7 +47,9 @@ impl Person {
         loop {
             let publish = self.next();
             if publish.topic.ends_with("/reply") {
-                return serde_json::from_str(&publish.text()).expect("an answer is JSON");
+                let answer = serde_json::from_str(&publish.text()).expect("an answer is JSON");
+                schema::is_answer(verb, &answer);
+                return answer;
             }
             self.heard.push_back(publish);
         }
@@ -117,6 +120,7 @@ impl Person {
 
     fn next(&mut self) -> Publish {
         let publish = self.client.expect_publish();
+        schema::is_told(&publish.topic, &publish.text());
         self.client.acknowledge(&publish);
         publish
     }

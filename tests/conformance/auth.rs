@@ -1,4 +1,5 @@
-//! AUTH and enhanced authentication, which the broker has no method for (chapters 3.15, 4.12).
+//! AUTH and enhanced authentication, where the method is none or not known (chapters 3.15, 4.12); `tests/chat/scram.rs` and
+//! `tokens.rs` have the methods.
 
 use crate::harness::packet::{AUTH, frame};
 use crate::harness::{Broker, Connect, V3, V5, property};

@@ -15,6 +15,8 @@ mod kill;
 mod member;
 mod planned;
 mod publisher;
+mod takeover;
+mod wills;
 
 /// The number of a room's message, from the user properties of its PUBLISH or its acknowledgement.
 fn number(properties: &[harness::property::Property]) -> Option<u64> {

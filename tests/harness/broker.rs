@@ -227,6 +227,13 @@ impl Broker {
         self.signal("-TERM");
     }
 
+    /// Does something while the process stands still (SIGSTOP), so that all of it comes to the broker at once.
+    pub(crate) fn pause_while(&self, act: impl FnOnce()) {
+        self.signal("-STOP");
+        act();
+        self.signal("-CONT");
+    }
+
     /// Sends SIGHUP, on which the broker reads its files again, and waits until it has done so or said that it cannot.
     pub(crate) fn reload(&self) {
         let done = |log: &str| {

@@ -148,3 +148,20 @@ fn a_folder_that_cannot_be_used_is_told() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(file.to_str().expect("it is text")), "{said}");
 }
+
+#[test]
+fn a_folder_that_another_broker_has_is_told() {
+    let broker = Broker::start();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_katydid"));
+    command.env_remove("KATYDID_TEST_BROKER").args(["--listen-address", "127.0.0.1", "-p", "0"]);
+    let output = command.arg("--data-dir").arg(broker.data_folder()).output().expect("the broker starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(broker.data_folder().to_str().expect("text")), "{said}");
+    assert!(said.contains("another"), "{said}");
+    // The first one notices nothing.
+    let mut client = broker.client(V5, "client");
+    client.subscribe("plain", 1);
+    client.publish("plain", "said", 1);
+    client.expect_and_acknowledge("said");
+}

@@ -15,6 +15,7 @@ mod drain;
 mod limits;
 mod local;
 mod mosquitto;
+mod moves;
 mod proxy;
 mod queues;
 mod reload;

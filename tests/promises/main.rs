@@ -8,6 +8,7 @@
 mod harness;
 
 mod first_conversation;
+mod in_turn;
 mod nobody_hurts_others;
 mod nothing_waits_in_copies;
 mod one_order;

@@ -243,3 +243,25 @@ fn a_broker_that_is_killed_again_and_again_loses_and_doubles_nothing() {
         said.await.unwrap();
     });
 }
+
+#[test]
+fn what_was_said_is_searched_page_by_page() {
+    let broker = Broker::start();
+    run(async {
+        let (ann, _heard) = connect(&broker, "ann").await;
+        ann.join(&home(), Replay::Live).await.unwrap();
+        for number in 1..=7 {
+            ann.say(&home(), format!("message number {number}"), None).await.unwrap();
+        }
+        let what = request::Find { query: "number mess*".into(), limit: Some(3), ..Default::default() };
+        let (mut pages, mut found) = (ann.search(what), Vec::new());
+        while let Some(hits) = pages.next().await {
+            found.extend(hits.unwrap().into_iter().map(|hit| hit.seq));
+        }
+        assert_eq!(found, [7, 6, 5, 4, 3, 2, 1]);
+        let bad = request::Find { query: "?".into(), ..Default::default() };
+        let mut pages = ann.search(bad);
+        assert_eq!(pages.next().await.unwrap().unwrap_err().code, "search.bad-query");
+        assert!(pages.next().await.is_none());
+    });
+}

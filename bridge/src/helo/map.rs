@@ -15,6 +15,7 @@ pub(super) const NAMES: Alphabet = Alphabet {
     allows: |character| character.is_ascii_alphanumeric() || character == '_',
     instead: '_',
     mark: '_',
+    reserved: &[],
 };
 
 /// Whether a login is one ("only characters, numbers and underscores are allowed").

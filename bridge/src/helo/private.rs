@@ -97,7 +97,7 @@ impl Server {
     }
 
     /// Who is meant, by the name in the broker.
-    fn meant(&self, shown: &str) -> Arc<str> {
+    pub(super) fn meant(&self, shown: &str) -> Arc<str> {
         self.names.user(shown).into()
     }
 
@@ -173,14 +173,20 @@ impl Server {
             Some(Session::Ours(session)) => session.decrypt(text),
             _ => None,
         };
-        let Some(text) = text else { return self.let_forget(link, other, out) };
+        let Some(text) = text else {
+            if key.is_some() {
+                return self.let_forget(link, other, out);
+            }
+            let call = requests::profile(other);
+            return self.ask(link, call, Doing::FindToForget { other: other.clone() }, out);
+        };
         let call = Call::Tell { user: other.to_string(), text: text.into(), name: None };
         self.ask(link, call, Doing::Tell, out);
         self.say_waiting(link, other, out);
     }
 
     /// The client has a key for somebody who can't use it.
-    fn let_forget(&mut self, link: Link, other: &Arc<str>, out: &mut Vec<Output>) {
+    pub(super) fn let_forget(&mut self, link: Link, other: &Arc<str>, out: &mut Vec<Output>) {
         let shown = self.shown(other);
         if let Some(peer) = self.peer(link, other) {
             peer.session = None;
@@ -189,9 +195,21 @@ impl Server {
         write(out, link, &format!("REQUEST_PUBLIC_KEY @{shown} {FORGET}"));
     }
 
-    /// `REQUEST_PUBLIC_KEY @user stamp`
-    pub(super) fn request_key(&mut self, link: Link, of: &str, stamp: String, out: &mut Vec<Output>) {
-        let other = self.meant(of);
+    /// `REQUEST_PUBLIC_KEY @user stamp`. A name by which somebody else is shown is its user's all the same, if there is one.
+    pub(super) fn request_key(&mut self, link: Link, of: String, stamp: String, out: &mut Vec<Output>) {
+        if self.names.is_taken(&of) {
+            return self.ask(link, requests::profile(&of), Doing::FindNamesake { name: of, stamp }, out);
+        }
+        self.request_key_of(link, self.meant(&of), stamp, out);
+    }
+
+    pub(super) fn request_key_of(
+        &mut self,
+        link: Link,
+        other: Arc<str>,
+        stamp: String,
+        out: &mut Vec<Output>,
+    ) {
         let (Some(me), Some(&to)) = (self.user_of(link), self.users.get(&other)) else {
             let call = requests::profile(&other);
             return self.ask(link, call, Doing::FindPeer { other, stamp }, out);

@@ -17,7 +17,7 @@ use crate::{
     chat::{Call, Event, Message, Place, Refusal},
     machine::{Link, Output},
     notice,
-    requests::{self, Person},
+    requests::{self, Kind, Person},
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -72,6 +72,15 @@ pub(super) enum Doing {
         other: Arc<str>,
         stamp: String,
     },
+    /// Whether somebody has the name by which another one is shown here.
+    FindNamesake {
+        name: String,
+        stamp: String,
+    },
+    /// Whether a user is there for whom the client has a key that is none.
+    FindToForget {
+        other: Arc<str>,
+    },
     /// A message that the bridge has decrypted.
     Tell,
     /// A message that it can't read, on its way to another client.
@@ -103,7 +112,7 @@ impl Server {
                 self.ask(link, requests::users(None), Doing::ListUsers(Vec::new()), out);
             }
             Command::Private { to, text, key } => self.private(link, &to, &text, key.as_deref(), out),
-            Command::RequestKey { of, stamp } => self.request_key(link, &of, stamp, out),
+            Command::RequestKey { of, stamp } => self.request_key(link, of, stamp, out),
             Command::GiveKey { to, key, stamp } => self.give_key(link, &to, &key, &stamp, out),
             Command::SendFile { to, meta } => self.send_file(link, &to, meta, out),
             Command::TakeFile { from, meta } => self.take_file(link, &from, &meta, out),
@@ -149,6 +158,13 @@ impl Server {
             }
             Doing::ListUsers(people) => self.list_users(link, people, answer, out),
             Doing::FindPeer { other, stamp } => self.offer_key(link, &other, stamp, out),
+            Doing::FindNamesake { name, stamp } => {
+                if requests::read_signed_in(answer).1 != Kind::Guest {
+                    self.shown(&name);
+                }
+                self.request_key_of(link, self.meant(&name), stamp, out);
+            }
+            Doing::FindToForget { other } => self.let_forget(link, &other, out),
             Doing::Tell | Doing::TellSealed { .. } => write(out, link, "+OK PM"),
             Doing::OfferFile { .. } => {}
             doing => self.group_answered(link, doing, answer, out),
@@ -162,7 +178,10 @@ impl Server {
             }
             Doing::FindOwnGroups => return self.welcome(link, &Value::Null, out),
             Doing::Broadcast { .. } | Doing::ListUsers(_) => map::soft(refusal),
-            Doing::FindPeer { .. } | Doing::Tell => map::user_refused(refusal),
+            Doing::FindNamesake { name, stamp } => {
+                return self.request_key_of(link, self.meant(&name), stamp, out);
+            }
+            Doing::FindPeer { .. } | Doing::FindToForget { .. } | Doing::Tell => map::user_refused(refusal),
             Doing::TellSealed { to, line } => {
                 self.no_longer_expected(link, to, &line);
                 map::user_refused(refusal)

@@ -53,7 +53,7 @@ fn with_id(mut answer: Value, id: Option<&Value>) -> Value {
 /// What was said, to be handed to a client.
 pub(super) fn message(place: Option<&Place>, me: &str, host: &str, said: &Message) -> Value {
     let (to, kind) = match place {
-        Some(place) => (place.name().to_owned(), GROUP),
+        Some(place) => (place.id(), GROUP),
         None => (uid(me, host), PRIVATE),
     };
     let mut object = json!({"Command": "msg", "To": to, "Type": kind, "From": uid(&said.from, host)});

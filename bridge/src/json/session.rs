@@ -1,6 +1,7 @@
 //! One connection of the JSON protocol: commands in, one answer each, and what is said to the user between them.
 //!
 //! One command is carried out at a time; its answer says which command it answers, and messages may stand before it.
+//! A room is to this protocol a group whose id is `room/x`: one invites oneself to enter it.
 //! Invariant: every object and every piece of rubbish gets exactly one answer, but a `ping` that answers the server's;
 //! nothing is handed on under a name that the broker did not say; everything written is one object in one line.
 //!
@@ -131,6 +132,9 @@ enum Doing {
     },
     Create,
     Leave {
+        group: String,
+    },
+    LeaveRoom {
         group: String,
     },
     /// The owner leaves: somebody else must own it first.
@@ -285,7 +289,7 @@ impl Session {
 
     fn said(&mut self, now_ms: u64, place: Option<&Place>, message: &Message, side: &mut Side<'_>) {
         let Some(login) = &self.login else { return };
-        if message.from == login.user || matches!(place, Some(Place::Room(_))) {
+        if message.from == login.user {
             return;
         }
         let object = map::message(place, &login.user, &self.settings.host, message);
@@ -361,8 +365,8 @@ impl machine::Session for Session {
                 self.said(now_ms, Some(&place), &message, side);
             }
             Event::Signalled { from, json } => self.signalled(&from, &json, side),
-            Event::Removed { place: Place::Group(group), reason } => {
-                let leave = json!({"Command": "leave", "Group": &*group, "Reason": reason});
+            Event::Removed { place, reason } => {
+                let leave = json!({"Command": "leave", "Group": place.id(), "Reason": reason});
                 side.write(map::line(&leave));
             }
             Event::Gone => self.tell("the server is away; what you say is sent when it is back", side),
@@ -372,7 +376,7 @@ impl machine::Session for Session {
                 side.write(map::line(&update));
                 self.end(side);
             }
-            Event::Removed { .. } | Event::Answered { .. } | Event::Entered { .. } | Event::Left { .. } => {}
+            Event::Answered { .. } | Event::Entered { .. } | Event::Left { .. } => {}
         }
     }
 

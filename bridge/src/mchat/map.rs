@@ -9,7 +9,7 @@ use crate::{
     chat::Secret,
     names::{Alphabet, is_plain},
 };
-use katydid_chat::name::{ROOM_NAME_BYTES, check_room};
+use katydid_chat::name::{BROKER, ROOM_NAME_BYTES, check_room};
 
 /// A room's name in the broker; `None` where it would be too long there.
 pub fn room_to_broker(name: &str) -> Option<String> {
@@ -65,12 +65,25 @@ pub(super) fn password_of(room: &str) -> Option<Secret> {
 }
 
 /// People of elsewhere, as one word of a line.
-pub(super) const NICKS: Alphabet =
-    Alphabet { longest: LONGEST_NICK, counts: |_| 1, allows: is_plain, instead: '_', mark: '~' };
+///
+/// Nobody of elsewhere is called `SYSTEM`: the known client shows what such a nick says as it shows the lines of the server.
+pub(super) const NICKS: Alphabet = Alphabet {
+    longest: LONGEST_NICK,
+    counts: |_| 1,
+    allows: is_plain,
+    instead: '_',
+    mark: '~',
+    reserved: &["SYSTEM"],
+};
 
-/// A nick that is somebody's user name, as it is shown elsewhere.
-pub(super) fn marked(nick: &str) -> String {
-    format!("{nick}~")
+/// How the broker calls guests.
+const GUEST: &str = "guest-";
+
+/// A nick as it is shown elsewhere: with a mark where it is somebody's user name, or the broker's own.
+pub(super) fn shown_elsewhere(nick: &str, is_somebodys: bool) -> String {
+    let is_brokers = nick.eq_ignore_ascii_case(BROKER)
+        || nick.get(..GUEST.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(GUEST));
+    if is_somebodys || is_brokers { format!("{nick}~") } else { nick.into() }
 }
 
 #[cfg(test)]
@@ -97,6 +110,19 @@ mod tests {
         assert_eq!(room_to_broker(&"\u{3000}".repeat(64)), None);
         assert_eq!(room_from_broker("%41"), None);
         assert_eq!(room_from_broker("%20"), None);
+    }
+
+    #[test]
+    fn a_nick_that_is_a_name_of_the_broker_has_a_mark_elsewhere() {
+        for (nick, is_somebodys, shown) in [
+            ("ann", false, "ann"),
+            ("ann", true, "ann~"),
+            ("Katydid", false, "Katydid~"),
+            ("guest-1", false, "guest-1~"),
+            ("guest", false, "guest"),
+        ] {
+            assert_eq!(shown_elsewhere(nick, is_somebodys), shown);
+        }
     }
 
     proptest! {

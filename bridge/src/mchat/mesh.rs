@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One candidate is greeted at a time, so that no two newcomers miss each other: the second is told of the first.
-//! What a peer's users say goes to the broker as guests of that peer, one a nick; their number is bounded.
+//! What a peer's users say goes to the broker as guests of that peer, one a nick; their number is bounded. In a public room they
+//! speak without being in it, as nobody tells who is; a private one lets in only who knows its name, so they enter it.
 
 use super::{
     map,
@@ -14,7 +15,7 @@ use super::{
     wire::{self, Frame, Wire},
 };
 use crate::{
-    chat::{Call, Event, Place, Tag, Voice},
+    chat::{Call, Event, Place, Secret, Tag, Voice},
     machine::{FIRST_DIALLED, Link, Output},
     requests::{self, Kind},
 };
@@ -40,6 +41,7 @@ const CROSSING_MS: u64 = 5000;
 
 const SIGN_IN: Tag = 1;
 const LOOK_UP: Tag = 2;
+const EXCUSE: Tag = 3;
 
 /// Everything about other servers.
 #[derive(Debug, Default)]
@@ -82,17 +84,64 @@ struct Speaker {
     user: Option<Arc<str>>,
     /// As it is shown elsewhere, once that is known.
     shown: Option<String>,
-    waiting: Vec<(Place, Bytes)>,
+    waiting: Vec<(Place, Option<Secret>, Bytes)>,
+    /// The private rooms that it has entered, or is entering.
+    rooms: HashMap<Place, Entry>,
     unanswered: usize,
     used_ms: u64,
     next_tag: Tag,
 }
 
+/// How far a nick is in a private room.
+#[derive(Debug)]
+enum Entry {
+    /// What it has said meanwhile.
+    Asked(Tag, Vec<Bytes>),
+    Entered,
+}
+
 impl Speaker {
-    fn say(&mut self, link: Link, place: Place, text: Bytes, out: &mut Vec<Output>) {
+    fn ask(&mut self, link: Link, call: Call, out: &mut Vec<Output>) -> Tag {
         self.next_tag += 1;
-        let call = Call::Say { place, text, name: self.shown.clone() };
         out.push(Output::Ask { link, voice: self.voice, tag: self.next_tag, call });
+        self.next_tag
+    }
+
+    fn say(
+        &mut self,
+        link: Link,
+        place: Place,
+        password: Option<Secret>,
+        text: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        match (password, self.rooms.get_mut(&place)) {
+            (Some(_), Some(Entry::Asked(_, waiting))) => waiting.push(text),
+            (Some(password), None) => {
+                let call = Call::Join { place: place.clone(), password: Some(password), last: 0 };
+                let tag = self.ask(link, call, out);
+                self.rooms.insert(place, Entry::Asked(tag, vec![text]));
+            }
+            (None, _) | (_, Some(Entry::Entered)) => {
+                let call = Call::Say { place, text, name: self.shown.clone() };
+                self.ask(link, call, out);
+            }
+        }
+    }
+
+    /// Whether an answer was to entering a room; what waited for it is said, and refused where the nick was.
+    fn entered(&mut self, link: Link, tag: Tag, out: &mut Vec<Output>) -> bool {
+        let is_it = |entry: &Entry| matches!(entry, Entry::Asked(asked, _) if *asked == tag);
+        let Some((place, entry)) = self.rooms.iter_mut().find(|(_, entry)| is_it(entry)) else {
+            return false;
+        };
+        let place = place.clone();
+        if let Entry::Asked(_, waiting) = std::mem::replace(entry, Entry::Entered) {
+            for text in waiting {
+                self.say(link, place.clone(), None, text, out);
+            }
+        }
+        true
     }
 }
 
@@ -290,16 +339,26 @@ impl Server {
             let call = Call::SignIn { user: None, password: None, exclusive: false };
             out.push(Output::Ask { link, voice, tag: SIGN_IN, call });
             let waiting = Vec::new();
-            Speaker { voice, user: None, shown: None, waiting, unanswered: 0, used_ms: 0, next_tag: LOOK_UP }
+            let rooms = HashMap::new();
+            Speaker {
+                voice,
+                user: None,
+                shown: None,
+                waiting,
+                rooms,
+                unanswered: 0,
+                used_ms: 0,
+                next_tag: EXCUSE,
+            }
         });
         speaker.used_ms = now_ms;
         speaker.unanswered += 1;
         peer.unanswered += 1;
-        let text = Bytes::from(text);
+        let (text, password) = (Bytes::from(text), map::password_of(room));
         if speaker.shown.is_some() {
-            speaker.say(link, place, text, out);
+            speaker.say(link, place, password, text, out);
         } else {
-            speaker.waiting.push((place, text));
+            speaker.waiting.push((place, password, text));
         }
     }
 
@@ -319,10 +378,10 @@ impl Server {
             }
             Event::Answered { tag: LOOK_UP, outcome } => {
                 let kind = outcome.map_or(Kind::Guest, |answer| requests::read_signed_in(&answer).1);
-                let shown = if kind == Kind::Guest { nick.clone() } else { map::marked(&nick) };
+                let shown = map::shown_elsewhere(&nick, kind != Kind::Guest);
                 speaker.shown = Some(shown.clone());
-                for (place, text) in std::mem::take(&mut speaker.waiting) {
-                    speaker.say(link, place, text, out);
+                for (place, password, text) in std::mem::take(&mut speaker.waiting) {
+                    speaker.say(link, place, password, text, out);
                 }
                 if let Some(user) = &speaker.user {
                     self.nicks.insert(user.clone(), Nick { nick, shown, is_of_peer: true });
@@ -335,6 +394,14 @@ impl Server {
                 }
                 self.remember(old);
             }
+            // mChat has no private messages, and what nobody gets is not to look as if somebody had.
+            Event::Told { message } if !self.nicks.contains_key(&message.from) => {
+                let text = Bytes::from(format!("{nick} is on an mChat server and gets no private messages"));
+                let call = Call::Tell { user: message.from.to_string(), text, name: speaker.shown.clone() };
+                out.push(Output::Ask { link, voice, tag: EXCUSE, call });
+            }
+            Event::Answered { tag: EXCUSE, .. } => {}
+            Event::Answered { tag, .. } if speaker.entered(link, tag, out) => {}
             Event::Answered { .. } => {
                 speaker.unanswered = speaker.unanswered.saturating_sub(1);
                 peer.unanswered = peer.unanswered.saturating_sub(1);

@@ -26,6 +26,9 @@ fn servers_find_each_other_and_pass_on_what_is_said() {
     transcript::play(&mut server, "\n", include_str!("tests/mesh.txt"));
 }
 
+/// What the known client makes of a private room's name and password.
+const PRIVATE: &str = "2aae6c35c94fcfb415dbe95f408b9ce91ee846ed";
+
 #[derive(Debug, Clone)]
 enum Step {
     Line(u64, String),
@@ -40,8 +43,20 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let words =
         ["JOIN", "PART", "NICK", "MSG", "HEART", "BLEED", "SYSTEM", "MY_ADDR", "ALL_ADDRS", "rubbish"];
-    let rest =
-        ["Home", "den", "x/#", "ann", "bob", "", "h 1", "ann Home hi", "bob den  two ", "zed Home x\u{1b}y"];
+    let rest = [
+        "Home",
+        "den",
+        "x/#",
+        "ann",
+        "bob",
+        "",
+        "h 1",
+        "ann Home hi",
+        "bob den  two ",
+        "zed Home x\u{1b}y",
+        PRIVATE,
+        "zed 2aae6c35c94fcfb415dbe95f408b9ce91ee846ed psst",
+    ];
     let line = (1..6u64, proptest::sample::select(words.to_vec()), proptest::sample::select(rest.to_vec()))
         .prop_map(|(link, word, rest)| Step::Line(link, format!("{word} {rest}")));
     let alive = (1..6u64).prop_map(|link| Step::Line(link, "BLEED".into()));

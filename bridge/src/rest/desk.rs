@@ -1,6 +1,6 @@
 //! Who is signed in: tokens to users, and numbers of users to their names and back.
 //!
-//! A token is checked by the broker at its first use and again after [`TRUST`], so that one that was revoked ends. Invariant:
+//! A token is checked by the broker at its first use and again after `TRUST`, so that one that was revoked ends. Invariant:
 //! every table is bounded, and a token is remembered as its digest only.
 
 use super::{

@@ -1,7 +1,7 @@
 //! One user of the REST interface: the connection to the broker while there is one, and the notifications that wait.
 //!
 //! Invariant: notifications leave in the order in which their causes came, an equal one is not queued twice, and there are at
-//! most [`MOST_NOTES`]; one poll at a time is answered, the newest.
+//! most `MOST_NOTES`; one poll at a time is answered, the newest.
 
 use crate::{
     chat::{Call, Event, Place, Refusal, Tag, Voice},
@@ -11,7 +11,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -29,6 +29,9 @@ const MOST_NOTES: usize = 1000;
 
 /// Groups of one user that are heard at most.
 const MOST_GROUPS: usize = 1000;
+
+/// Rooms of one user that are entered at most.
+const MOST_ROOMS: usize = 100;
 
 /// Conversations of one user whose last pull is remembered at most.
 const MOST_PULLS: usize = 1000;
@@ -126,6 +129,8 @@ pub(crate) struct Person {
     polls: AtomicU64,
     waiting: AtomicUsize,
     used: Mutex<Instant>,
+    /// The rooms that one is in.
+    rooms: Mutex<BTreeSet<Place>>,
     /// Up to where the conversation with somebody was pulled, or was known before what came since one was last here.
     pulled: Mutex<HashMap<String, u64>>,
 }
@@ -141,6 +146,7 @@ impl Person {
             polls: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
+            rooms: Mutex::default(),
             pulled: Mutex::default(),
         }
     }
@@ -181,6 +187,10 @@ impl Person {
             }
         });
         self.hear_groups(&line).await;
+        let rooms = held(&self.rooms).clone();
+        for place in rooms {
+            let _ = line.ask(Call::Join { place, password: None, last: 0 }).await;
+        }
         *held(&self.line) = Some(line);
         Ok(())
     }
@@ -207,8 +217,8 @@ impl Person {
                 self.pull_of(&mut held(&self.pulled), &message.from, message.seq.saturating_sub(1));
                 self.note(json!({"notification": "new_private_message", "from": &*message.from}));
             }
-            Event::Said { place: Place::Group(group), message } if *message.from != *self.user => {
-                self.note(json!({"notification": "new_group_message", "group": &*group}));
+            Event::Said { place, message } if *message.from != *self.user => {
+                self.note(json!({"notification": "new_group_message", "group": place.id()}));
             }
             Event::Signalled { json, .. } => {
                 let text = |field: &str| json.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -281,6 +291,29 @@ impl Person {
         let _ = self.ask(listen(group)).await;
     }
 
+    /// Enters a room, and again with each connection to the broker, until it is left.
+    ///
+    /// # Errors
+    /// The broker lets the user not in.
+    pub(crate) async fn enter_room(&self, room: &str) -> Result<(), Refusal> {
+        let place = Place::room(room);
+        self.ask(Call::Join { place: place.clone(), password: None, last: 0 }).await?;
+        let mut rooms = held(&self.rooms);
+        if rooms.len() < MOST_ROOMS {
+            rooms.insert(place);
+        }
+        Ok(())
+    }
+
+    /// Hears a room or a group no more.
+    ///
+    /// # Errors
+    /// The user was not there.
+    pub(crate) async fn leave(&self, place: Place) -> Result<(), Refusal> {
+        held(&self.rooms).remove(&place);
+        self.ask(Call::Leave { place }).await.map(drop)
+    }
+
     /// The number after which the conversation with somebody was not pulled yet, where that is known.
     pub(crate) fn pulled(&self, other: &str) -> Option<u64> {
         held(&self.pulled).get(other).copied()
@@ -303,7 +336,7 @@ impl Person {
             return false;
         }
         *held(&self.line) = None;
-        held(&self.notes).is_empty()
+        held(&self.notes).is_empty() && held(&self.rooms).is_empty()
     }
 }
 

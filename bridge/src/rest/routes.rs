@@ -1,6 +1,6 @@
 //! The resources and their methods, as the document's table and message examples have them.
 //!
-//! Every handler but those that make a user, sign in or describe the interface gets an [`Asked`], which is made only of a
+//! Every handler but those that make a user, sign in or describe the interface gets an `Asked`, which is made only of a
 //! request that shows whose it is.
 
 mod groups;

@@ -10,6 +10,7 @@
 //! | `+60000` | the clock | goes on by milliseconds, and idle users are looked for |
 
 mod provider;
+mod random;
 
 use super::{desk::Desk, desk::write_token, openid::OpenId, person::Start, server};
 use crate::{

@@ -113,6 +113,7 @@ pub(super) const NAMES: Alphabet = Alphabet {
     allows: |character| is_plain(character) && !matches!(character, '"' | '\\' | '@' | '#'),
     instead: '_',
     mark: '~',
+    reserved: &[],
 };
 
 /// `anon` or `regd`.

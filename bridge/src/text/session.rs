@@ -29,7 +29,7 @@ use crate::{
     machine::{self, Side},
     names::Names,
     notice,
-    requests::{Counter, Kind, Listed, Person, Post},
+    requests::{self, Counter, Kind, Listed, Person, Post},
 };
 use std::sync::Arc;
 
@@ -109,6 +109,8 @@ struct Login {
 struct Group {
     place: Place,
     number: u64,
+    /// Whether the user was a member before this connection, and stays one after it.
+    was_member: bool,
 }
 
 /// The command whose answer is awaited.
@@ -140,13 +142,23 @@ enum Doing {
         room: Place,
     },
     Broadcast,
+    /// Whether somebody has the name by which another one is shown here.
+    FindUser {
+        name: String,
+        then: ToUser,
+    },
     Count {
         counter: Counter,
         word: &'static str,
     },
     ListGroups(Vec<Listed>),
+    FindToJoin {
+        place: Place,
+        password: Option<Secret>,
+    },
     JoinGroup {
         place: Place,
+        was_member: bool,
     },
     LeaveGroup,
     ListMessages {
@@ -154,6 +166,14 @@ enum Doing {
         posts: Vec<Post>,
     },
     GetMessage,
+}
+
+/// What goes to one user.
+#[derive(Debug)]
+enum ToUser {
+    Text(Vec<u8>),
+    /// A port and an address.
+    Peer(String, String),
 }
 
 impl Session {
@@ -274,7 +294,16 @@ impl Session {
 
     fn end(&mut self, side: &mut Side<'_>) {
         self.is_over = true;
+        self.part(side);
         side.close();
+    }
+
+    /// Who is gone is in no group any more, so that a group nobody is in can expire; but stays in one that was not joined here.
+    fn part(&mut self, side: &mut Side<'_>) {
+        let group = self.login.as_mut().and_then(|login| login.group.take());
+        if let Some(group) = group.filter(|group| !group.was_member) {
+            self.also_ask(requests::leave_group(group.place.name()), side);
+        }
     }
 
     fn said(&mut self, place: &Place, message: &Message, side: &mut Side<'_>) {
@@ -380,6 +409,10 @@ impl machine::Session for Session {
             self.tell("you have not signed in: disconnected", side);
             self.end(side);
         }
+    }
+
+    fn closed(&mut self, side: &mut Side<'_>) {
+        self.part(side);
     }
 
     fn deadline_ms(&self) -> Option<u64> {

@@ -41,6 +41,13 @@ codes! {
     LoginRegistrationClosed = "login.registration-closed", "nobody registers here by themselves";
     LoginBadToken = "login.bad-token", "the token for registering is not the right one";
     LoginBadPassword = "login.bad-password", "a password has 1 to 256 bytes";
+    LoginNoScram = "login.no-scram", "no SCRAM credentials yet: sign in with the password once";
+    LoginBadExchange = "login.bad-exchange", "not a message of the authentication method";
+    LoginBadAccessToken = "login.bad-access-token", "the access token is not good here";
+    LoginAccessExpired = "login.access-expired", "the access token has expired";
+    LoginOtherName = "login.other-name", "the proof is for another name";
+    LoginOtherAccount = "login.other-account", "the name belongs to an account that is not of this provider's user";
+    LoginProvider = "login.provider", "the provider's keys cannot be had now";
     LoginOperatorsAccount = "login.operators-account", "an account of the operator's password file";
     NameInvalid = "name.invalid", "not a name";
     NameTooLong = "name.too-long", "the name is too long";
@@ -72,6 +79,8 @@ codes! {
     Permanent = "room.permanent", "it can be neither deleted nor given away";
     NotYours = "message.not-yours", "somebody else wrote it";
     MessageNotFound = "message.not-found", "no such message";
+    NotSender = "message.not-sender", "the topic names somebody else as the sender";
+    Reserved = "message.reserved", "only the broker says this";
     BadEvent = "message.bad-event", "not an event";
     MessageTooLong = "message.too-long", "more than is kept of a message";
     PostNotFound = "board.not-found", "no such post";
@@ -82,6 +91,7 @@ codes! {
     UnknownVerb = "request.unknown-verb", "no such request";
     UnknownField = "request.unknown-field", "a field that the request does not have";
     BadField = "request.bad-field", "a field is missing, of another type or out of its limits";
+    BadQuery = "search.bad-query", "no word to look for, more than a search takes, or a quote without its end";
     ResponseTopic = "request.response-topic", "the Response Topic is not yours";
     NotPermitted = "request.not-permitted", "only the operator may";
     NotFound = "request.not-found", "it is not there";

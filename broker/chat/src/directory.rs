@@ -12,10 +12,13 @@ mod boundary;
 mod chance;
 mod clock;
 mod contacts;
+mod delivered;
 mod erasure;
 mod expiry;
+mod find;
 mod look_up;
 mod members;
+mod mentions;
 mod moderation;
 mod operation;
 mod pairs;
@@ -93,8 +96,12 @@ pub struct Directory {
     flush: Option<u64>,
     dirty_users: BTreeSet<Uid>,
     dirty_places: BTreeSet<Pid>,
+    /// Mentions that are to be told: of whom, by whom, where.
+    mentions: BTreeMap<(Uid, Uid, Pid), mentions::Named>,
     tickets: Ticket,
     pending: HashMap<Ticket, Pending>,
+    /// Searches that run, by the tickets of the driver.
+    finding: HashMap<Ticket, find::Finding>,
     /// What a password that is being checked is remembered by, with the hash it is checked against.
     memos: HashMap<Ticket, (Pid, [u8; 32], Arc<str>)>,
     /// What follows from the command at hand.
@@ -125,8 +132,10 @@ impl Directory {
             flush: None,
             dirty_users: BTreeSet::new(),
             dirty_places: BTreeSet::new(),
+            mentions: BTreeMap::new(),
             tickets: 0,
             pending: HashMap::new(),
+            finding: HashMap::new(),
             memos: HashMap::new(),
             out: Vec::new(),
             after: Vec::new(),
@@ -175,11 +184,13 @@ impl Directory {
             Command::Left { session, place } => self.left(session, place),
             Command::Open { place, user, kind } => self.open(place, user, kind),
             Command::Said { place, .. } => self.said(place),
+            Command::Mentioned { place, seq, from, names } => self.mentioned(place, seq, from, names),
             Command::Request { ticket, session, verb, body } => self.request(ticket, session, verb, body),
             Command::Operate { ticket, verb, body } => self.operate(ticket, verb, body),
-            Command::Hashed { ticket, phc } => self.hashed(ticket, phc),
+            Command::Hashed { ticket, phc, scram } => self.hashed(ticket, phc, scram),
             Command::Verified { ticket, good } => self.verified(ticket, good),
             Command::Evicted { ticket } => self.evicted(ticket),
+            Command::Found { ticket, findings, bytes } => self.found(ticket, findings, bytes),
             Command::Erased { user } => self.erased(user),
             Command::Tick => {}
         }
@@ -220,13 +231,13 @@ impl Directory {
         self.tickets
     }
 
-    fn hashed(&mut self, ticket: Ticket, phc: &str) {
+    fn hashed(&mut self, ticket: Ticket, phc: &str, scram: Option<&str>) {
         match self.pending.remove(&ticket) {
             Some(Pending::Register { reply, account }) => {
-                let outcome = self.registered_with(account, phc).map(Some);
+                let outcome = self.registered_with(account, phc, scram).map(Some);
                 self.conclude(&reply, outcome);
             }
-            Some(Pending::Password { reply, uid }) => self.new_password(&reply, uid, phc),
+            Some(Pending::Password { reply, uid }) => self.new_password(&reply, uid, phc, scram),
             Some(Pending::Create { asker, root, ask }) => self.create_hashed(&asker, root, *ask, phc),
             Some(Pending::Settings { asker, pid, ask }) => self.settings_hashed(&asker, pid, *ask, phc),
             other => self.put_back(ticket, other),

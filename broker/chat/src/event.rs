@@ -52,6 +52,15 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
+    /// Somebody named one in a room or group.
+    Mention {
+        place: String,
+        by: String,
+        /// The newest message that did.
+        seq: u64,
+        /// How many did since the last event.
+        count: u64,
+    },
     /// A friend came online.
     Friend { user: String, state: State },
     /// Somebody offers a connection or a file.

@@ -6,6 +6,7 @@
 
 mod boards;
 mod fields;
+mod find;
 mod oneself;
 mod operator;
 mod others;
@@ -14,6 +15,7 @@ mod talk;
 
 pub use boards::*;
 pub use fields::{Visible, check_text};
+pub use find::*;
 pub use oneself::*;
 pub use operator::*;
 pub use others::*;

@@ -52,8 +52,19 @@ pub(crate) fn reason_of(code: Code) -> ReasonCode {
 pub(crate) fn sign_in_reason(code: Code) -> ReasonCode {
     match code {
         Code::LoginNameUsed | Code::LoginBlocked | Code::LoginAnonymousRefused => ReasonCode::NotAuthorized,
+        Code::LoginBadExchange | Code::LoginOtherAccount => ReasonCode::NotAuthorized,
+        Code::LoginNoScram => ReasonCode::BadAuthenticationMethod,
         Code::RateSignIn => ReasonCode::ConnectionRateExceeded,
         _ => ReasonCode::BadUserNameOrPassword,
+    }
+}
+
+/// The same for the DISCONNECT of somebody who shows anew who it is, and fails.
+pub(crate) fn farewell_reason(code: Code) -> ReasonCode {
+    match code {
+        Code::RateSignIn => ReasonCode::ConnectionRateExceeded,
+        Code::LoginAccessExpired => ReasonCode::MaximumConnectTime,
+        _ => ReasonCode::NotAuthorized,
     }
 }
 

@@ -23,11 +23,23 @@ pub(crate) struct Reply {
     pub(crate) token: AckToken,
 }
 
-/// The packet identifier of an inbound QoS 2 message of a session that outlives its connection: stored with the message.
+/// What is stored together with a message, so that it is taken in once: the packet identifier of an inbound QoS 2 message
+/// of a session that outlives its connection, or, with an identifier that no packet has, that a will is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
     pub(crate) session: u64,
     pub(crate) packet_id: u16,
+}
+
+impl Mark {
+    /// The will of a session.
+    pub(crate) fn of_will(session: u64) -> Self {
+        Self { session, packet_id: 0 }
+    }
+
+    pub(crate) fn is_will(self) -> bool {
+        self.packet_id == 0
+    }
 }
 
 /// Where a subscription to a place starts, as its home understands it.
@@ -181,6 +193,12 @@ pub(crate) enum Crossing {
     Erase { user: Arc<str>, sweeps: bool },
     /// To a session's shard: whom its user does not hear.
     Ignore { index: u32, session: u64, ignored: Arc<[Arc<str>]> },
+    /// To a session's shard: whether private messages to its user are forgotten once they are delivered.
+    Forgets { index: u32, session: u64, forgets: bool },
+    /// To a session's shard: up to which number it has acknowledged a pair.
+    HowFar { ticket: u64, index: u32, session: u64, place: Arc<str> },
+    /// From the directory's shard to a pair's home: what was said to a user below a number is delivered, and forgotten.
+    Forget { place: Arc<str>, user: Arc<str>, below: u64 },
     /// To a session's shard: close its connection, and end it where that is asked for.
     Dismiss { index: u32, session: u64, ends: bool },
     /// To the shard of a session that asked: the answer.
@@ -193,8 +211,8 @@ pub(crate) enum Crossing {
     Signal { place: Arc<str>, message: Shared },
     /// To a place's home: entries from a number on, for a member who is behind.
     Read { place: Arc<str>, from: u64, ticket: u64 },
-    /// The answer; empty when there is nothing between `from` and `next`.
-    Page { ticket: u64, entries: Vec<Shared>, next: u64 },
+    /// The answer; empty when there is nothing between `from` and `next`. Below `first` nothing is kept.
+    Page { ticket: u64, entries: Vec<Shared>, next: u64, first: u64 },
 }
 
 /// The home of a topic, a place or a client identifier among `shards`. Stable across restarts, so that what was stored

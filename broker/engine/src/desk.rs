@@ -6,6 +6,7 @@
 //! order. It must never decide anything itself.
 
 mod carry;
+mod delivered;
 mod requests;
 mod sign_in;
 
@@ -18,8 +19,10 @@ use crate::{
 };
 use foldhash::fast::FixedState;
 use katydid_chat::{
+    code::Code,
     directory::{Command, Directory, Effect, Proof},
     permission::UserKind,
+    search::Findings,
 };
 use slab::Slab;
 use std::{
@@ -44,9 +47,14 @@ impl fmt::Debug for Secret {
 pub(crate) enum Shown {
     None { exclusive: bool },
     Password(Secret),
-    Checked,
+    Checked(Option<Box<str>>),
     Failed,
+    Rejected(Code),
     Certificate,
+    Scram,
+    Proven,
+    Token,
+    Vouched(Arc<str>),
 }
 
 impl Shown {
@@ -54,9 +62,14 @@ impl Shown {
         match self {
             Self::None { exclusive } => Proof::None { exclusive: *exclusive },
             Self::Password(password) => Proof::Password(&password.0),
-            Self::Checked => Proof::Checked,
+            Self::Checked(scram) => Proof::Checked { scram: scram.as_deref() },
             Self::Failed => Proof::Failed,
+            Self::Rejected(code) => Proof::Rejected(*code),
             Self::Certificate => Proof::Certificate,
+            Self::Scram => Proof::Scram,
+            Self::Proven => Proof::Proven,
+            Self::Token => Proof::Token,
+            Self::Vouched(identity) => Proof::Vouched { identity },
         }
     }
 }
@@ -84,13 +97,27 @@ pub(crate) enum Asked {
         start: Start,
     },
     /// It subscribes to all places of a kind that it is in.
-    EnterAll { ticket: Option<u64>, session: u64, root: &'static str, start: Option<Start>, moves: bool },
+    EnterAll {
+        ticket: Option<u64>,
+        session: u64,
+        root: &'static str,
+        /// The place that the start is said of, where it is not all.
+        only: Option<Arc<str>>,
+        start: Option<Start>,
+        moves: bool,
+    },
     /// Its last subscription that names the place is gone.
     Left { pending: u64, session: u64, place: Arc<str> },
     /// A place's home does not know its rules.
     Open { place: Arc<str>, user: Arc<str>, kind: UserKind },
     /// Something was numbered in a place.
     Said { place: Arc<str>, seq: u64 },
+    /// A message in a place names people.
+    Mentioned { place: Arc<str>, seq: u64, from: Arc<str>, names: Vec<Box<str>> },
+    /// A session has acknowledged something that was said to its user in a pair, and that is to be forgotten.
+    Delivered { place: Arc<str>, user: Arc<str> },
+    /// Up to which number a session has acknowledged a pair; `None` where it does not listen to it.
+    Reached { ticket: u64, below: Option<u64> },
     /// A request.
     Request { verb: Box<str>, body: Box<[u8]>, to: AnswerTo, bytes: usize },
     /// A shard has put out everybody whom an eviction names.
@@ -129,9 +156,10 @@ struct Evicting {
 }
 
 /// A SUBSCRIBE for all places of a kind that is being carried out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Joining {
     session: u64,
+    only: Option<Arc<str>>,
     ticket: Option<u64>,
     start: Option<Start>,
     moves: bool,
@@ -149,6 +177,8 @@ pub(crate) struct Desk {
     ignores: HashMap<Arc<str>, Arc<[Arc<str>]>, FixedState>,
     evicting: HashMap<u64, Evicting, FixedState>,
     joining: Option<Joining>,
+    /// Pairs of which it is asked how far a user is.
+    rounds: Slab<delivered::Round>,
     /// Users who are being erased: how many shards are done, and whether with the sweep.
     erasing: HashMap<Arc<str>, (usize, bool), FixedState>,
     effects: Vec<Effect>,
@@ -158,11 +188,13 @@ pub(crate) struct Desk {
     answers: Slab<Finished>,
 }
 
-/// An answer that waits for the disk.
+/// An answer that waits for the disk, or what must not overtake one.
 #[derive(Debug)]
 enum Finished {
     Session(AnswerTo, String),
     Operator(u64, String),
+    /// Connections that close, of sessions that end or not: who asked for it has its answer first.
+    Dismissed(Vec<(u64, Whereabouts)>, bool),
 }
 
 impl Desk {
@@ -175,6 +207,7 @@ impl Desk {
             ignores: HashMap::default(),
             evicting: HashMap::default(),
             joining: None,
+            rounds: Slab::new(),
             erasing: HashMap::default(),
             effects: Vec::new(),
             issued: Vec::new(),
@@ -193,10 +226,7 @@ pub(crate) type Asks = VecDeque<(ShardId, Asked)>;
 
 impl Engine {
     /// Makes the directory of what the store held.
-    pub(crate) fn open_desk(&mut self, restored: &crate::Restored, entropy: u64) {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&entropy.to_be_bytes());
-        seed[8..].chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.random().to_be_bytes()));
+    pub(crate) fn open_desk(&mut self, restored: &crate::Restored, seed: [u8; 32]) {
         let of_chat = restored.records.iter().filter(|(space, ..)| *space == persist::CHAT);
         let records = of_chat.map(|(_, key, value)| (&key[..], &value[..]));
         match Directory::restore(self.settings.chat_rules(), seed, records) {
@@ -280,8 +310,8 @@ impl Engine {
                 let (place, password) = (&*place, password.as_deref());
                 self.command(Command::Enter { ticket, session, place, password, restored });
             }
-            Asked::EnterAll { ticket, session, root, start, moves } => {
-                desk.joining = Some(Joining { session, ticket, start, moves, places: 0 });
+            Asked::EnterAll { ticket, session, root, only, start, moves } => {
+                desk.joining = Some(Joining { session, only, ticket, start, moves, places: 0 });
                 self.command(Command::EnterAll { session, root });
                 let joining = self.desk.as_deref_mut().and_then(|desk| desk.joining.take());
                 if let Some(Joining { ticket: Some(ticket), places, .. }) = joining {
@@ -304,6 +334,11 @@ impl Engine {
                 self.command(Command::Open { place: &place, user: &user, kind });
             }
             Asked::Said { place, seq } => self.command(Command::Said { place: &place, seq }),
+            Asked::Mentioned { place, seq, from, names } => {
+                self.command(Command::Mentioned { place: &place, seq, from: &from, names: &names });
+            }
+            Asked::Delivered { place, user } => self.forget_delivered(place, user),
+            Asked::Reached { ticket, below } => self.reached(ticket, below),
             Asked::Request { verb, body, to, bytes } => {
                 let session = to.session;
                 let ticket = desk.askers.insert(Asker::Request { to, bytes }) as u64;
@@ -359,13 +394,19 @@ impl Engine {
     }
 
     /// The driver has hashed a password.
-    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str) {
-        self.command(Command::Hashed { ticket, phc });
+    pub(crate) fn on_hashed(&mut self, ticket: u64, phc: &str, scram: Option<&str>) {
+        self.command(Command::Hashed { ticket, phc, scram });
     }
 
     /// The driver has checked a password.
     pub(crate) fn on_verified_for(&mut self, ticket: u64, good: bool) {
         self.command(Command::Verified { ticket, good });
+    }
+
+    /// The driver has looked for words.
+    pub(crate) fn on_found(&mut self, ticket: u64, findings: &Result<Findings, Code>) {
+        let bytes = self.answer_bytes(ticket);
+        self.command(Command::Found { ticket, findings, bytes });
     }
 
     /// The settings have changed.
@@ -392,6 +433,11 @@ impl Engine {
             Some(Finished::Session(to, payload)) => self.tell(to.shard, Crossing::Answer { to, payload }),
             Some(Finished::Operator(ticket, payload)) => {
                 self.outputs.push_back(Output::Operated { ticket, payload });
+            }
+            Some(Finished::Dismissed(sessions, ends)) => {
+                for (session, at) in sessions {
+                    self.tell(at.shard, Crossing::Dismiss { index: at.index, session, ends });
+                }
             }
             None => {}
         }

@@ -1,8 +1,11 @@
 //! From CONNECT to CONNACK: who the client is, whether it may enter, and which session it continues.
 
+mod connack;
+
 use crate::{
     Engine,
     desk::{Asked, Secret, Shown},
+    exchange::Method,
     io::{ConnId, Input, Output, Verdict},
     journal::Waiter,
     link::{OwnAliases, Pause, Phase},
@@ -14,21 +17,14 @@ use crate::{
     timers::Timer,
     will::Will,
 };
-use katydid_chat::{code::Code, permission::UserKind};
+use katydid_chat::permission::UserKind;
 use katydid_mqtt::{
     encode,
-    packet::{ConnAck, ConnAckProperties, Connect, Version},
-    properties::UserPropertiesBuf,
+    packet::{Connect, Version},
     reason::ReasonCode,
     session::{Inbound, Outbound},
 };
 use std::{collections::HashMap, sync::Arc};
-
-/// No CONNACK is longer, but for the client identifier in it.
-const CONNACK_BYTES: usize = 64;
-
-/// No name with what belongs to it is longer there.
-const NAME_BYTES: usize = 128;
 
 /// What a CONNECT asked for, while it waits.
 #[derive(Debug, Clone)]
@@ -39,6 +35,9 @@ pub(crate) struct Request {
     pub(crate) password: Option<Secret>,
     /// The hash came from the directory, which is told how the check ended.
     pub(crate) is_checked_for_directory: bool,
+    /// How it has proved who it is, where CONNECT named a method, and the server's own proof.
+    pub(crate) method: Option<Method>,
+    pub(crate) signature: Option<Box<str>>,
     client_id: Arc<str>,
     is_assigned: bool,
     clean_start: bool,
@@ -82,6 +81,8 @@ impl Engine {
             kind: UserKind::Guest,
             password: None,
             is_checked_for_directory: false,
+            method: None,
+            signature: None,
             client_id,
             is_assigned,
             clean_start: connect.clean_start,
@@ -90,18 +91,28 @@ impl Engine {
             receive_maximum: connect.properties.receive_maximum.unwrap_or(u16::MAX),
             will,
         };
+        if let Some(method) = connect.properties.authentication_method.and_then(Method::parse) {
+            let data = connect.properties.authentication_data.map(|data| data.0);
+            return self.begin_exchange(conn, request, method, data);
+        }
         if let (Some(name), true) = (&account, self.settings.rooms.enabled) {
             let name = name.clone();
             return self.enter_with_name(conn, connect, request, name, is_certified);
         }
-        let hash = account.as_deref().and_then(|name| self.settings.accounts.get(name)).cloned();
+        let hash =
+            account.as_deref().and_then(|name| self.settings.accounts.get(name)).map(|it| it.hash.clone());
         match (hash, connect.password) {
             _ if is_certified => self.enter(conn.slot, request),
             (Some(hash), Some(password)) => {
                 let Some(link) = self.links.by_conn(conn) else { return };
                 link.phase = Phase::Verifying(Box::new(request));
                 self.links.pause(conn.slot, Pause::Entering);
-                self.outputs.push_back(Output::Verify { conn, hash, password: password.0.to_vec() });
+                self.outputs.push_back(Output::Verify {
+                    conn,
+                    hash,
+                    wants_scram: false,
+                    password: password.0.to_vec(),
+                });
             }
             // A registered name needs its password; other names and none are anonymous, where that is allowed.
             (Some(_), None) => self.refuse_connect(conn.slot, ReasonCode::BadUserNameOrPassword),
@@ -121,7 +132,8 @@ impl Engine {
     }
 
     fn refusal(&mut self, connect: &Connect<'_>) -> Option<ReasonCode> {
-        if connect.properties.authentication_method.is_some() {
+        let method = connect.properties.authentication_method;
+        if method.is_some_and(|name| !Method::parse(name).is_some_and(|method| self.has_method(method))) {
             return Some(ReasonCode::BadAuthenticationMethod);
         }
         let needs_id = connect.version == Version::V4 && !connect.clean_start;
@@ -162,12 +174,12 @@ impl Engine {
     }
 
     /// The password was checked.
-    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict) {
+    pub(crate) fn on_verified(&mut self, conn: ConnId, verdict: Verdict, scram: Option<Box<str>>) {
         let Some(link) = self.links.by_conn(conn) else { return };
         let Phase::Verifying(request) = &link.phase else { return };
         match (&request.account, verdict) {
             (Some(name), Verdict::Good | Verdict::Bad) if request.is_checked_for_directory => {
-                let shown = if verdict == Verdict::Good { Shown::Checked } else { Shown::Failed };
+                let shown = if verdict == Verdict::Good { Shown::Checked(scram) } else { Shown::Failed };
                 let name = name.clone();
                 self.sign_in(conn, name, shown);
             }
@@ -209,28 +221,6 @@ impl Engine {
     pub(crate) fn lets_anonymous_in(&mut self, conn: ConnId) -> bool {
         let listener = self.links.by_conn(conn).map_or(0, |link| link.peer.listener);
         self.settings.listeners.get(usize::from(listener)).is_some_and(|it| it.allow_anonymous)
-    }
-
-    /// Refuses a CONNECT, with the answer that its version has, and closes.
-    pub(crate) fn refuse_connect(&mut self, slot: u32, reason: ReasonCode) {
-        self.refuse_connect_for(slot, reason, None);
-    }
-
-    /// The same, with the code that says why.
-    pub(crate) fn refuse_connect_for(&mut self, slot: u32, reason: ReasonCode, code: Option<Code>) {
-        let Some(link) = self.links.by_slot(slot) else { return };
-        let version = link.version;
-        self.links.counters.connects_refused += 1;
-        let has_answer = version == Version::V5 || reason.connack_return_code().is_some();
-        if has_answer {
-            let reason_string = code.filter(|_| version == Version::V5).map(Code::as_str);
-            let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
-            let connack = ConnAck { session_present: false, reason, properties };
-            self.links.send(slot, |out| {
-                let _ = encode::connack(out, version, &connack);
-            });
-        }
-        self.links.close(slot, true);
     }
 
     /// Lets a client in: takes over or makes its session, answers, and sends what waits.
@@ -284,13 +274,15 @@ impl Engine {
             self.timers.cancel(session.ends_at_ms, Timer::Expiry(index));
             session.ends_at_ms = 0;
         }
+        let will = request.will.clone().map(|mut will| {
+            Arc::make_mut(&mut will.message).publisher = publisher;
+            self.arm_will(index, &mut will);
+            will
+        });
         if let Some(link) = self.links.by_slot(slot) {
             link.phase = Phase::Open(index);
             link.last_received_ms = now.mono_ms;
-            link.will = request.will.clone().map(|mut will| {
-                Arc::make_mut(&mut will.message).publisher = publisher;
-                will
-            });
+            link.will = will;
         }
         self.tell_connected(index, slot);
         self.save_session(index);
@@ -366,6 +358,7 @@ impl Engine {
             name: None,
             kind: request.kind,
             ignored: None,
+            forgets: false,
             stood: HashMap::default(),
             link: None,
             expiry_secs: 0,
@@ -376,6 +369,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             queue: None,
             seats: Vec::new(),
+            lagging: None,
             will: None,
             stamp: 0,
             merged: 0,
@@ -401,79 +395,8 @@ impl Engine {
         }
         // One and a half times the keep alive [MQTT-3.1.2-22].
         link.silence_ms = u64::from(secs) * 1500;
-        if link.silence_ms > 0 {
-            link.deadline_ms = self.now.mono_ms + link.silence_ms;
-            self.timers.set(link.deadline_ms, Timer::Link(slot));
-        }
-    }
-
-    /// The CONNACK that lets a client in.
-    fn connack<'a>(
-        &mut self,
-        slot: u32,
-        request: &'a Request,
-        session_present: bool,
-        expiry_secs: u32,
-    ) -> ConnAck<'a> {
-        let limits = &self.settings.limits;
-        let listener = self.links.by_slot(slot).map_or(0, |link| usize::from(link.peer.listener));
-        let listener_bytes = self.settings.listeners.get(listener).map_or(u32::MAX, |it| it.packet_bytes);
-        let server_secs = limits.keep_alive_secs;
-        let asked = request.keep_alive_secs;
-        let properties = ConnAckProperties {
-            session_expiry_secs: (expiry_secs != request.expiry_secs).then_some(expiry_secs),
-            receive_maximum: (limits.receive_maximum != u16::MAX).then_some(limits.receive_maximum),
-            maximum_packet_size: Some(limits.packet_bytes.min(listener_bytes)),
-            assigned_client_id: request.is_assigned.then_some(&*request.client_id),
-            topic_alias_maximum: (limits.topic_aliases > 0).then_some(limits.topic_aliases),
-            server_keep_alive_secs: (server_secs > 0 && (asked == 0 || asked > server_secs))
-                .then_some(server_secs),
-            ..ConnAckProperties::default()
-        };
-        ConnAck { session_present, reason: ReasonCode::Success, properties }
-    }
-
-    /// Whether a client takes its CONNACK, at least without the offer of topic aliases. All else in it binds the client,
-    /// so that there is no shorter one `[MQTT-3.1.2-24]`.
-    fn takes_connack(&mut self, slot: u32, request: &Request, expiry_secs: u32) -> bool {
-        let Some((version, limit)) = self.links.by_slot(slot).map(|link| (link.version, link.packet_bytes))
-        else {
-            return false;
-        };
-        if limit as usize >= CONNACK_BYTES + request.client_id.len() {
-            return true;
-        }
-        let mut connack = self.connack(slot, request, false, expiry_secs);
-        connack.properties.topic_alias_maximum = None;
-        let mut packet = Vec::new();
-        encode::connack(&mut packet, version, &connack).is_ok() && packet.len() <= limit as usize
-    }
-
-    fn send_connack(
-        &mut self,
-        slot: u32,
-        request: &Request,
-        session_present: bool,
-        (expiry_secs, session): (u32, u64),
-    ) {
-        let mut connack = self.connack(slot, request, session_present, expiry_secs);
-        let has_names = self.settings.rooms.enabled;
-        let Some(link) = self.links.by_slot(slot) else { return };
-        let version = link.version;
-        let mut names = UserPropertiesBuf::default();
-        // Whoever takes little is told by `whoami`.
-        let room = CONNACK_BYTES + request.client_id.len() + NAME_BYTES;
-        if has_names && version == Version::V5 && link.packet_bytes as usize >= room {
-            let guest = || Session::guest_name(session).into();
-            let _ = names.push("user", &request.account.clone().unwrap_or_else(guest));
-        }
-        connack.properties.user_properties = names.borrowed();
-        if (link.packet_bytes as usize) < CONNACK_BYTES + request.client_id.len() {
-            connack.properties.topic_alias_maximum = None;
-        }
-        self.links.send(slot, |out| {
-            let _ = encode::connack(out, version, &connack);
-        });
+        link.last_received_ms = self.now.mono_ms;
+        self.watch_link(slot);
     }
 
     /// Another connection continues the session: the old one is told and closed `[MQTT-3.1.4-3]`.
@@ -532,8 +455,10 @@ impl Engine {
         session.link = None;
         let expiry_secs = session.expiry_secs;
         self.tell_disconnected(index);
-        if let (Some(will), true) = (will, publish_will) {
-            self.schedule_will(index, *will);
+        match will {
+            Some(will) if publish_will => self.schedule_will(index, *will),
+            Some(will) => self.discard_will(index, &will),
+            None => {}
         }
         self.rest_places(index);
         if expiry_secs > 0 {
@@ -581,7 +506,8 @@ impl Engine {
                 self.detach(conn.slot, true);
                 self.links.remove(conn);
             }
-            Input::Verified { conn, verdict } => self.on_verified(conn, verdict),
+            Input::Verified { conn, verdict, scram } => self.on_verified(conn, verdict, scram),
+            Input::Vouched { conn, vouching } => self.on_vouched(conn, vouching),
             _ => {}
         }
     }

@@ -1,6 +1,10 @@
 //! What goes into an engine and what comes out of it.
 
 use crate::settings::Settings;
+use katydid_chat::{
+    code::Code,
+    search::{Findings, Quest},
+};
 use katydid_store::{Entry, LogId, Op};
 use std::{net::IpAddr, sync::Arc};
 
@@ -78,6 +82,15 @@ pub enum Input {
         conn: ConnId,
         /// What became of it.
         verdict: Verdict,
+        /// Its verifier for SCRAM, where it fits and that was asked for.
+        scram: Option<Box<str>>,
+    },
+    /// The answer to [`Output::VerifyToken`].
+    Vouched {
+        /// As asked.
+        conn: ConnId,
+        /// What became of it.
+        vouching: Vouching,
     },
     /// The answer to [`Output::Hash`].
     Hashed {
@@ -85,6 +98,8 @@ pub enum Input {
         ticket: u64,
         /// The PHC string; empty where hashing failed.
         phc: String,
+        /// The verifier for SCRAM, where it was asked for.
+        scram: Option<Box<str>>,
     },
     /// The answer to [`Output::VerifyFor`].
     VerifiedFor {
@@ -92,6 +107,13 @@ pub enum Input {
         ticket: u64,
         /// Whether the password fits.
         good: bool,
+    },
+    /// The answer to [`Output::Search`].
+    Found {
+        /// As asked.
+        ticket: u64,
+        /// What was found, or why nobody looked.
+        findings: Result<Findings, Code>,
     },
     /// The operator asks for something, of the first shard; answered by [`Output::Operated`].
     Operate {
@@ -129,7 +151,8 @@ pub enum Output {
         /// The message.
         message: ShardMessage,
     },
-    /// Commit to the store, in the order of the numbers, and say [`Input::Durable`].
+    /// Commit to the store, in the order of the numbers, and say [`Input::Durable`]. A commit is before those that other
+    /// shards make because of messages that were handed out with it.
     Commit {
         /// Number of the commit, growing by one.
         number: u64,
@@ -153,13 +176,24 @@ pub enum Output {
         conn: ConnId,
         /// The PHC string to check against.
         hash: Arc<str>,
+        /// Whether a verifier for SCRAM (text of [`katydid_chat::scram::Verifier`]) is to be made of one that fits.
+        wants_scram: bool,
         /// The password; the driver wipes it after use.
         password: Vec<u8>,
+    },
+    /// Check an access token of the provider, on another thread, and say [`Input::Vouched`].
+    VerifyToken {
+        /// The connection that shows it.
+        conn: ConnId,
+        /// The token; the driver wipes it after use.
+        token: Vec<u8>,
     },
     /// Hash a password with Argon2id, on another thread, and say [`Input::Hashed`].
     Hash {
         /// Comes back with the answer.
         ticket: u64,
+        /// Whether a verifier for SCRAM is to be made of it too.
+        wants_scram: bool,
         /// The password; the driver wipes it after use.
         password: Vec<u8>,
     },
@@ -171,6 +205,13 @@ pub enum Output {
         hash: Arc<str>,
         /// The password; the driver wipes it after use.
         password: Vec<u8>,
+    },
+    /// Look for words in the logs of places, on another thread, and say [`Input::Found`].
+    Search {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// What, and where.
+        quest: Box<Quest>,
     },
     /// The answer to [`Input::Operate`]; everything that it says is on disk.
     Operated {
@@ -200,6 +241,26 @@ pub enum Verdict {
     Good,
     /// It does not fit.
     Bad,
+    /// Nobody looked at it: too many wait.
+    Unchecked,
+}
+
+/// What became of an access token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vouching {
+    /// The provider vouches for somebody.
+    Good {
+        /// The name, by the claim that is configured.
+        user: Arc<str>,
+        /// Whom the provider knows: its name and the subject.
+        identity: Arc<str>,
+        /// When that is over, in milliseconds since the Unix epoch.
+        until_unix_ms: u64,
+    },
+    /// It is not good.
+    Bad(katydid_chat::code::Code),
+    /// It may be good: the provider's keys cannot be had.
+    NoKeys,
     /// Nobody looked at it: too many wait.
     Unchecked,
 }

@@ -16,10 +16,12 @@
 
 pub mod access;
 mod acks;
+pub mod archive;
 pub mod counters;
 mod crossing;
 mod deliver;
 mod desk;
+mod exchange;
 pub mod filter_map;
 mod handshake;
 pub mod io;
@@ -54,7 +56,7 @@ mod permission;
 
 pub use counters::Counters;
 pub use io::{
-    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Warning,
+    ConnId, Input, Now, Output, Peer, ReadQuery, ShardId, ShardMessage, Transmit, Verdict, Vouching, Warning,
 };
 pub use settings::Settings;
 
@@ -73,6 +75,31 @@ pub struct Restored {
     pub records: Vec<(katydid_store::Space, bytes::Bytes, bytes::Bytes)>,
     /// Logs.
     pub logs: Vec<(katydid_store::LogId, katydid_store::LogStats)>,
+}
+
+/// Chance from outside. Identifiers are shown to clients, who could reckon back from them to what they were drawn from: so
+/// nothing secret is drawn from that.
+#[derive(Clone, Copy)]
+pub struct Entropy {
+    /// What identifiers of sessions and the like are drawn from.
+    pub identifiers: u64,
+    /// What tokens, nonces and names that nobody guesses are drawn from: the system's entropy.
+    pub secrets: [u8; 32],
+}
+
+impl Entropy {
+    /// The same each time, for tests that replay a history.
+    pub fn replayed(seed: u64) -> Self {
+        let mut secrets = [0; 32];
+        secrets[..8].copy_from_slice(&seed.to_be_bytes());
+        Self { identifiers: seed, secrets }
+    }
+}
+
+impl std::fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entropy")
+    }
 }
 
 /// One shard of the broker.
@@ -106,6 +133,8 @@ pub struct Engine {
     parts: Slab<route::Parts>,
     /// QoS 2 messages whose part here was stored before a restart, by their digest; they may come again.
     arrived: HashMap<crossing::Mark, u64, FixedState>,
+    /// Wills that were being published before a restart, and are at home here.
+    unpublished: Vec<will::Unpublished>,
     subscribing: Slab<subscribe::Pending>,
     watching: Slab<subscribe::Watching>,
 
@@ -139,13 +168,12 @@ const _: () = {
 };
 
 impl Engine {
-    /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. `entropy`
-    /// seeds the identifiers that it makes. Where there are several, [`start`] makes them all.
+    /// A shard out of `shards` (at most 64), with everything that the store held: it picks what is its own. Where there are several, [`start`] makes them all.
     pub fn new(
         settings: Arc<Settings>,
         shard: ShardId,
         shards: usize,
-        entropy: u64,
+        entropy: Entropy,
         now: Now,
         restored: &Restored,
     ) -> Self {
@@ -157,7 +185,7 @@ impl Engine {
             settings,
             shard,
             shards,
-            random: entropy ^ u64::from(shard.0).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            random: entropy.identifiers ^ u64::from(shard.0).wrapping_mul(0x9E37_79B9_7F4A_7C15),
             now,
             is_going_down: false,
             links: link::Links::new(),
@@ -174,6 +202,7 @@ impl Engine {
             templates: deliver::Templates::default(),
             parts: Slab::new(),
             arrived: HashMap::default(),
+            unpublished: Vec::new(),
             subscribing: Slab::new(),
             watching: Slab::new(),
             homes: HashMap::default(),
@@ -193,7 +222,7 @@ impl Engine {
             reads: Slab::new(),
         };
         if shard.0 == 0 && engine.settings.rooms.enabled {
-            engine.open_desk(restored, entropy);
+            engine.open_desk(restored, entropy.secrets);
         }
         engine.restore(restored);
         engine.serve();
@@ -280,15 +309,14 @@ impl Engine {
 /// Starts a broker of `shards` shards (at most 64) from what the store held: one engine for each, in order.
 ///
 /// The engines have told each other which filters and rooms their sessions are in, so that whoever publishes first finds
-/// everybody who waits for it; a driver that hands out connections before that would lose messages. `entropy` seeds the
-/// identifiers that they make.
+/// everybody who waits for it; a driver that hands out connections before that would lose messages.
 ///
 /// # Errors
 /// A record of the directory that does not parse: its key. Nothing starts on half of what there was.
 pub fn start(
     settings: &Arc<Settings>,
     shards: usize,
-    entropy: u64,
+    entropy: Entropy,
     now: Now,
     restored: &Restored,
 ) -> Result<Vec<Engine>, Vec<u8>> {

@@ -21,8 +21,9 @@ use std::collections::{HashMap, VecDeque};
 ///
 /// ```text
 /// Greeting --CONNECT--> Verifying --good--> Open --DISCONNECT, error, takeover--> Closing
-///     \_______________________________________^                                     ^
-///      \______________________ no password to check ___ refused ____________________/
+///   |  \__________________|__^________________^                                     ^
+///   |   \_________________|__|____ no password to check ___ refused ________________/
+///   \---with a method--> Authenticating
 /// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -30,6 +31,8 @@ pub(crate) enum Phase {
     Greeting,
     /// CONNECT is here; its password is being checked, or what it ended is being taken off the disk.
     Verifying(Box<crate::handshake::Request>),
+    /// CONNECT named an authentication method; the client's next AUTH is waited for.
+    Authenticating(Box<crate::handshake::Request>),
     /// Connected; the session's index.
     Open(u32),
     /// Being closed; nothing is read any more.
@@ -62,6 +65,8 @@ pub(crate) struct Link {
     /// One and a half times the keep alive; 0 is off.
     pub(crate) silence_ms: u64,
     pub(crate) last_received_ms: u64,
+    /// When the last bytes of a packet came that is not whole yet; 0 while none is.
+    pub(crate) half_since_ms: u64,
     /// When its timer is set; 0 is not at all.
     pub(crate) deadline_ms: u64,
     /// The longest packet that the client takes.
@@ -71,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) aliases: TopicAliases,
     /// Topic aliases that the client takes, where it takes any.
     pub(crate) own_aliases: Option<Box<OwnAliases>>,
+    /// How it was let in, where it may have to show it again.
+    pub(crate) auth: Option<Box<crate::exchange::Auth>>,
     pub(crate) acks: AckQueue,
     pub(crate) ring: Ring,
     pub(crate) will: Option<Box<crate::will::Will>>,
@@ -172,11 +179,13 @@ impl Links {
             peer,
             silence_ms: 0,
             last_received_ms: now.mono_ms,
+            half_since_ms: 0,
             deadline_ms: 0,
             packet_bytes: u32::MAX,
             problem_information: true,
             aliases: TopicAliases::default(),
             own_aliases: None,
+            auth: None,
             acks: AckQueue::default(),
             ring: Ring::default(),
             will: None,

@@ -148,7 +148,16 @@ impl Message {
 
     /// The value of the first user property of a name.
     pub(crate) fn user_property(&self, name: &str) -> Option<&str> {
+        Self::next_user_property(&mut Reader(self.properties()), name)
+    }
+
+    /// The values of all user properties of a name.
+    pub(crate) fn user_properties<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let mut reader = Reader(self.properties());
+        std::iter::from_fn(move || Self::next_user_property(&mut reader, name))
+    }
+
+    fn next_user_property<'a>(reader: &mut Reader<'a>, name: &str) -> Option<&'a str> {
         while let Some(kind) = reader.byte() {
             match kind {
                 0x26 => {

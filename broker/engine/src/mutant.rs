@@ -33,6 +33,10 @@ pub enum Mutant {
     RetainedNotStored,
     /// The client's Receive Maximum is ignored.
     IgnoredWindow,
+    /// Who is put out of a place stays a member on the shards.
+    EvictionSkipped,
+    /// Who is ignored is heard.
+    IgnoredHeard,
 }
 
 #[cfg(feature = "mutants")]
@@ -62,6 +66,10 @@ mod switch {
             Mutant::RetainedNotStored,
             Mutant::IgnoredWindow,
         ];
+
+        /// The bugs that the tests of rights are for; the simulation does not know chat's requests.
+        pub const OF_RIGHTS: [Mutant; 3] =
+            [Mutant::EvictionSkipped, Mutant::IgnoredHeard, Mutant::ForgedSender];
 
         /// Switches one bug on, or all off, for engines that this thread drives.
         pub fn switch_to(mutant: Option<Mutant>) {

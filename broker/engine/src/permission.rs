@@ -1,7 +1,10 @@
 //! Permission to publish and subscribe, decided in one place for every path: packets, wills, deliveries.
 
 use crate::{Engine, access::Action, mutant::Mutant, session::Session};
-use katydid_chat::topic::{self, Channel, Filter, Topic};
+use katydid_chat::{
+    code::Code,
+    topic::{self, Channel, Filter, ROOTS, Topic},
+};
 use katydid_mqtt::reason::ReasonCode;
 
 impl Engine {
@@ -34,6 +37,19 @@ impl Engine {
             Topic::Profile { user } if account == Some(user) => Ok(()),
             Topic::Request { .. } if self.settings.rooms.enabled => Ok(()),
             _ => Err(ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// Why a client may not publish to a topic, where that is chat's to say.
+    pub(crate) fn publish_code(&self, topic: &str) -> Option<Code> {
+        match self.classify(topic) {
+            // Posts go on a board by request, where its rules are; the broker tells of them.
+            Topic::Said(said) if said.channel == Channel::Post => Some(Code::Reserved),
+            Topic::Said(_) | Topic::Profile { .. } => Some(Code::NotSender),
+            Topic::Reserved if ROOTS.contains(&topic.split('/').next().unwrap_or_default()) => {
+                Some(Code::Reserved)
+            }
+            _ => None,
         }
     }
 

@@ -39,8 +39,12 @@ pub const SENT: Space = Space(7);
 /// its part, while it is not known whether all have.
 pub const ARRIVED: Space = Space(8);
 
-/// Session identifier to a will that waits for its delay.
+/// Session identifier to the will of its connection, or one that waits for its delay; with a byte behind it, to one that
+/// is on its way to where it is published.
 pub const WILLS: Space = Space(9);
+
+/// What follows the session in the key of a will that is being published.
+const FIRED: &[u8] = &[1];
 
 /// Session identifier and filter to the options of a subscription.
 pub const SUBSCRIPTIONS: Space = Space(10);
@@ -208,7 +212,11 @@ pub(crate) fn delete_sent(session: u64, place: &str) -> Op {
     delete(SENT, session_key(session, place.as_bytes()))
 }
 
-pub(crate) fn put_inbound(mark: Mark) -> Op {
+/// The message is taken in: its identifier is received, or the will is no more.
+pub(crate) fn settle_mark(mark: Mark) -> Op {
+    if mark.is_will() {
+        return delete(WILLS, session_key(mark.session, FIRED));
+    }
     put(INBOUND, session_key(mark.session, &mark.packet_id.to_be_bytes()), Bytes::new())
 }
 
@@ -282,15 +290,42 @@ pub(crate) fn delete_outbound(session: u64, packet_id: PacketId) -> Op {
     delete(OUTBOUND, session_key(session, &packet_id.get().to_be_bytes()))
 }
 
-const WILL_FORMAT: u8 = 1;
+/// Format 1 was that of a will that waits until a time, without what follows the expiry.
+const WILL_FORMAT: u8 = 2;
 
-/// A will that waits until a time, in milliseconds since the Unix epoch.
-pub(crate) fn put_will(session: u64, will: &Will, at_unix_ms: u64) -> Op {
+/// What becomes of a will next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its connection lives. After a restart that has ended.
+    Armed,
+    /// It is published at a time, in milliseconds since the Unix epoch, if its session does not go on before.
+    Until(u64),
+    /// It is being published since a time.
+    Fired(u64),
+}
+
+/// A will on disk.
+#[derive(Debug)]
+pub(crate) struct WillRecord {
+    pub(crate) session: u64,
+    pub(crate) will: Will,
+    pub(crate) fate: Fate,
+    pub(crate) kind: UserKind,
+}
+
+pub(crate) fn put_will(session: &Session, will: &Will, fate: Fate) -> Op {
+    let at_unix_ms = match fate {
+        Fate::Until(at_unix_ms) | Fate::Fired(at_unix_ms) => at_unix_ms,
+        Fate::Armed => 0,
+    };
     let mut value = vec![WILL_FORMAT, u8::from(will.expiry_secs.is_some())];
     value.extend_from_slice(&at_unix_ms.to_be_bytes());
     value.extend_from_slice(&will.expiry_secs.unwrap_or(0).to_be_bytes());
+    value.extend_from_slice(&will.delay_secs.to_be_bytes());
+    value.push(session.kind as u8);
     value.extend_from_slice(&will.message.to_disk());
-    put(WILLS, session_key(session, &[]), value)
+    let rest = if matches!(fate, Fate::Fired(_)) { FIRED } else { &[] };
+    put(WILLS, session_key(session.id, rest), value)
 }
 
 pub(crate) fn delete_will(session: u64) -> Op {
@@ -298,16 +333,40 @@ pub(crate) fn delete_will(session: u64) -> Op {
 }
 
 /// The reverse of [`put_will`].
-pub(crate) fn read_will(value: &Bytes) -> Option<(Will, u64)> {
+pub(crate) fn read_will(key: &[u8], value: &Bytes) -> Option<WillRecord> {
+    let (session, rest) = split_session_key(key)?;
     let mut reader = Reader(value);
-    if reader.byte()? != WILL_FORMAT {
-        return None;
-    }
+    let format = reader.byte()?;
     let has_expiry = reader.byte()? != 0;
     let at_unix_ms = reader.u64()?;
     let expiry_secs = Some(reader.u32()?).filter(|_| has_expiry);
+    let (delay_secs, kind) = match format {
+        1 => (0, UserKind::Guest),
+        WILL_FORMAT => (reader.u32()?, read_kind(reader.byte()?)?),
+        _ => return None,
+    };
     let message = Message::from_disk(&value.slice(value.len() - reader.0.len()..))?;
-    Some((Will { message: Arc::new(message), expiry_secs, delay_secs: 0 }, at_unix_ms))
+    let fate = match (rest, at_unix_ms) {
+        (FIRED, at_unix_ms) => Fate::Fired(at_unix_ms),
+        (_, 0) => Fate::Armed,
+        (_, at_unix_ms) => Fate::Until(at_unix_ms),
+    };
+    let will = Will { message: Arc::new(message), expiry_secs, delay_secs, is_on_disk: true };
+    Some(WillRecord { session, will, fate, kind })
+}
+
+/// Whether the key of a will says that it is being published.
+pub(crate) fn is_fired(key: &[u8]) -> bool {
+    split_session_key(key).is_some_and(|(_, rest)| rest == FIRED)
+}
+
+fn read_kind(byte: u8) -> Option<UserKind> {
+    match byte {
+        0 => Some(UserKind::Guest),
+        1 => Some(UserKind::Anonymous),
+        2 => Some(UserKind::Registered),
+        _ => None,
+    }
 }
 
 /// What is known of a session without its messages and subscriptions.
@@ -348,12 +407,7 @@ pub(crate) fn read_session(value: &[u8]) -> Option<SessionRecord> {
         return None;
     }
     let has_account = reader.byte()? != 0;
-    let kind = match reader.byte()? {
-        0 => UserKind::Guest,
-        1 => UserKind::Anonymous,
-        2 => UserKind::Registered,
-        _ => return None,
-    };
+    let kind = read_kind(reader.byte()?)?;
     let account = reader.text()?;
     let account = has_account.then(|| Arc::from(account));
     let client_id = reader.text()?.into();

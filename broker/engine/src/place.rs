@@ -7,17 +7,21 @@
 //!
 //! A place is named by its key (`room/{name}`, `group/{name}`, `user/{a}/{b}`), which is also the key of its records.
 
+mod delivered;
 pub(crate) mod erasing;
 pub(crate) mod history;
 pub(crate) mod home;
 mod ids;
+mod lagging;
 mod members;
+mod mentions;
 mod rules;
 mod run;
 mod saying;
 pub(crate) mod view;
 
 pub(crate) use home::Arrival;
+pub(crate) use lagging::Lagging;
 pub(crate) use members::{Cause, Entering, EnteringAll, start_of};
 pub(crate) use view::Reading;
 

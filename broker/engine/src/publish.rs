@@ -67,7 +67,10 @@ impl Engine {
                 // It is not taken in: sent again, it is refused again.
                 session.inbound.acknowledged(QoS::ExactlyOnce, id);
             }
-            self.refuse_publish(token, reason);
+            match self.publish_code(&topic).filter(|_| reason == ReasonCode::NotAuthorized) {
+                Some(code) => self.deny_publish(conn, index, (publish, &topic), token, code),
+                None => self.refuse_publish(token, reason),
+            }
             return Ok(());
         }
         let needs_mark = publish.qos == QoS::ExactlyOnce && session.is_on_disk && self.journal.is_on();

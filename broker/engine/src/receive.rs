@@ -41,7 +41,7 @@ impl Engine {
             match &link.phase {
                 Phase::Closing => return bytes.len(),
                 Phase::Verifying(_) => return used,
-                Phase::Greeting | Phase::Open(_) => {}
+                Phase::Greeting | Phase::Authenticating(_) | Phase::Open(_) => {}
             }
             if link.paused != 0 {
                 return used;
@@ -59,7 +59,10 @@ impl Engine {
                 }
                 Err(error) if is_greeting => return self.refuse_greeting(conn, error, rest, bytes.len()),
                 Err(error) => Err(error.into()),
-                Ok(None) => return used,
+                Ok(None) => {
+                    self.note_half(conn, !rest.is_empty());
+                    return used;
+                }
                 // A SUBSCRIBE is answered before the next one is looked at, so that they take effect in order.
                 // One of an earlier connection counts too: its effect may be on the way.
                 Ok(Some(frame)) if is_subscription(frame.packet_type) && self.is_subscribing(conn) => {
@@ -70,6 +73,7 @@ impl Engine {
                     // A whole packet is a sign of life, a part of one is not [MQTT-3.1.2-22].
                     if let Some(link) = self.links.by_conn(conn) {
                         link.last_received_ms = now_ms;
+                        link.half_since_ms = 0;
                     }
                     used += frame.len;
                     self.links.counters.packets_received += 1;
@@ -116,7 +120,14 @@ impl Engine {
     /// Ends a connection that broke the format or the protocol.
     pub(crate) fn fault(&mut self, conn: ConnId, fault: Fault) {
         self.count_fault(conn, fault);
-        self.disconnect(conn.slot, fault.0);
+        // Before CONNACK nobody is sent DISCONNECT [MQTT-3.14.0-1].
+        let is_entering =
+            self.links.by_conn(conn).is_some_and(|link| matches!(link.phase, Phase::Authenticating(_)));
+        if is_entering {
+            self.refuse_connect(conn.slot, fault.0)
+        } else {
+            self.disconnect(conn.slot, fault.0)
+        }
     }
 
     fn count_fault(&mut self, conn: ConnId, fault: Fault) {
@@ -125,6 +136,11 @@ impl Engine {
         } else {
             self.links.counters.protocol_errors += 1;
         }
+        self.warn(conn, fault);
+    }
+
+    /// Says what a peer did wrong, once a connection.
+    pub(crate) fn warn(&mut self, conn: ConnId, fault: Fault) {
         if let Some(link) = self.links.by_conn(conn)
             && !link.has_warned
         {
@@ -137,6 +153,10 @@ impl Engine {
     fn on_frame(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), Error> {
         let Some(link) = self.links.by_conn(conn) else { return Ok(()) };
         let version = link.version;
+        if matches!(link.phase, Phase::Authenticating(_)) {
+            let packet = decode::packet(frame, version).map_err(|error| Error::Fault(error.into()))?;
+            return self.on_packet_before_connack(conn, &packet).map_err(Error::Fault);
+        }
         let Phase::Open(index) = link.phase else {
             return match decode::packet(frame, version).map_err(Error::Greeting)? {
                 Packet::Connect(connect) => {
@@ -160,6 +180,18 @@ impl Engine {
         outcome.map_err(Error::Fault)
     }
 
+    /// Between CONNECT and CONNACK a client sends AUTH and DISCONNECT only `[MQTT-3.1.2-30]`.
+    fn on_packet_before_connack(&mut self, conn: ConnId, packet: &Packet<'_>) -> Result<(), Fault> {
+        match packet {
+            Packet::Auth(auth) => self.on_auth(conn, auth),
+            Packet::Disconnect(_) => {
+                self.links.close(conn.slot, false);
+                Ok(())
+            }
+            _ => Err(Fault(ReasonCode::ProtocolError, "neither AUTH nor DISCONNECT before CONNACK")),
+        }
+    }
+
     fn on_packet(&mut self, conn: ConnId, index: u32, packet: &Packet<'_>) -> Result<(), Fault> {
         match packet {
             Packet::PubRec(ack) => self.on_pubrec(conn, index, ack),
@@ -175,7 +207,7 @@ impl Engine {
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(conn, index, disconnect),
             Packet::Connect(_) => Err(Fault(ReasonCode::ProtocolError, "a second CONNECT [MQTT-3.1.0-2]")),
-            Packet::Auth(_) => Err(Fault(ReasonCode::ProtocolError, "AUTH without an authentication method")),
+            Packet::Auth(auth) => self.on_auth(conn, auth),
             // These never get here.
             Packet::Publish(_)
             | Packet::PubAck(_)
@@ -189,8 +221,9 @@ impl Engine {
     fn on_puback(&mut self, index: u32, ack: &Ack<'_>) -> Result<(), Fault> {
         let Some(session) = self.sessions.by_index(index) else { return Ok(()) };
         match session.outbound.puback(ack.packet_id) {
-            Ok(_) => {
+            Ok(sent) => {
                 session.has_moved = true;
+                let forgets = session.forgets;
                 let resumed = session.resumed.iter_mut();
                 let mut open = resumed.filter(|it| it.packet_id == ack.packet_id && !it.is_acknowledged);
                 if let Some(resumed) = open.next() {
@@ -198,6 +231,9 @@ impl Engine {
                     self.journal.push(persist::delete_outbound(session.id, ack.packet_id));
                 }
                 self.sessions.mark_ready(index);
+                if forgets {
+                    self.tell_delivered(index, &sent);
+                }
                 Ok(())
             }
             Err(AckError::Unknown) => Ok(()),
@@ -210,14 +246,18 @@ impl Engine {
         let is_kept = session.is_persistent() && self.journal.is_on();
         let id = ack.packet_id;
         match session.outbound.pubrec(id, ack.reason.is_error()) {
-            Ok(RecOutcome::Release(_)) => {
+            Ok(RecOutcome::Release(sent)) => {
                 session.has_moved = true;
+                let forgets = session.forgets;
                 if is_kept {
                     // PUBREL leaves when its state is on disk, so that a crash cannot send the message again.
                     self.journal.push(persist::put_outbound(session, id, None));
                     self.journal.wait(Waiter::Release(index, conn, id));
                 } else {
                     self.links.send_release(conn.slot, id);
+                }
+                if forgets {
+                    self.tell_delivered(index, &sent);
                 }
             }
             Ok(RecOutcome::Again) => self.links.send_release(conn.slot, id),

@@ -13,7 +13,7 @@ use crate::{
     },
     queue::{Queue, Queued},
     session::{Origin, Resumed, Session, Stood, Subscription},
-    subscribe::root_of_all,
+    subscribe::{root_of_all, shown_of},
     subscriptions::Subscriptions,
     timers::Timer,
 };
@@ -87,11 +87,8 @@ impl Engine {
         }
         self.restore_arrived(restored);
         self.restore_in_flight(restored, &known);
-        for (_, key, value) in of(persist::WILLS) {
-            let index = persist::split_session_key(key).and_then(|(id, _)| known.get(&id));
-            if let (Some(index), Some((will, at_unix_ms))) = (index, persist::read_will(value)) {
-                self.restore_will(*index, will, at_unix_ms);
-            }
+        for record in of(persist::WILLS).filter_map(|(_, key, value)| persist::read_will(key, value)) {
+            self.restore_will(known.get(&record.session).copied(), record);
         }
         let mut by_session: BTreeMap<u64, Vec<Subscription>> = BTreeMap::new();
         for (id, subscription) in subscribed {
@@ -153,6 +150,7 @@ impl Engine {
             name: None,
             kind: record.kind,
             ignored: None,
+            forgets: false,
             stood: HashMap::default(),
             link: None,
             expiry_secs: record.expiry_secs,
@@ -163,6 +161,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             queue,
             seats: Vec::new(),
+            lagging: None,
             will: None,
             stamp: 0,
             merged: 0,
@@ -190,6 +189,15 @@ impl Engine {
             .filter(|(.., value)| lives(value))
             .filter_map(|(_, key, _)| persist::split_session_key(key).map(|(id, _)| id))
             .collect();
+        // A will that is being published needs no session.
+        let fired = fired_wills(restored);
+        let is_of_will = |space, key: &[u8]| match space {
+            persist::WILLS => persist::is_fired(key),
+            persist::ARRIVED => {
+                persist::read_inbound(key).is_some_and(|mark| mark.is_will() && fired.contains(&mark.session))
+            }
+            _ => false,
+        };
         let by_session = [
             persist::SESSIONS,
             persist::POSITIONS,
@@ -201,7 +209,9 @@ impl Engine {
             persist::SUBSCRIPTIONS,
         ];
         for (space, key, _) in restored.records.iter().filter(|(space, ..)| by_session.contains(space)) {
-            if persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id)) {
+            if !is_of_will(*space, key)
+                && persist::split_session_key(key).is_none_or(|(id, _)| !living.contains(&id))
+            {
                 self.journal.push(Op::Delete { space: *space, key: key.clone() });
             }
         }
@@ -217,10 +227,14 @@ impl Engine {
         let of = |space| restored.records.iter().filter(move |(it, ..)| *it == space);
         let marked: HashSet<Mark> =
             of(persist::INBOUND).filter_map(|(_, key, _)| persist::read_inbound(key)).collect();
+        let fired = fired_wills(restored);
+        let is_marked = |mark: Mark| {
+            if mark.is_will() { !fired.contains(&mark.session) } else { marked.contains(&mark) }
+        };
         for (mark, shard, digest) in
             of(persist::ARRIVED).filter_map(|(_, key, value)| persist::read_arrived(key, value))
         {
-            if shard == self.shard && marked.contains(&mark) {
+            if shard == self.shard && is_marked(mark) {
                 self.forget_arrived(mark);
             } else if shard == self.shard {
                 self.arrived.insert(mark, digest);
@@ -289,14 +303,18 @@ impl Engine {
                 }
                 meaning => {
                     roots.extend(root_of_all(&meaning));
-                    self.restore_subscription(index, subscription);
+                    let shown = shown_of(&meaning, me.as_deref());
+                    self.restore_subscription(index, subscription.clone());
+                    if let Some(shown) = shown {
+                        self.watch_shown(None, index, subscription, shown, false);
+                    }
                 }
             }
         }
         roots.sort_unstable_by_key(|root| root.as_str());
         roots.dedup();
         for root in roots {
-            self.enter_all(None, index, root, (None, false));
+            self.enter_all(None, index, (root, None), (None, false));
         }
     }
 
@@ -330,4 +348,13 @@ impl Engine {
         session.queue_mut().page_in(page, entries.last().map(|entry| entry.seq));
         self.sessions.mark_ready(index);
     }
+}
+
+/// The sessions whose wills were being published.
+fn fired_wills(restored: &Restored) -> HashSet<u64> {
+    let records = restored.records.iter();
+    records
+        .filter(|(space, key, _)| *space == persist::WILLS && persist::is_fired(key))
+        .filter_map(|(_, key, _)| persist::split_session_key(key).map(|(id, _)| id))
+        .collect()
 }

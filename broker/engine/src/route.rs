@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// A publish whose parts are stored by several shards.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    reply: Reply,
+    reply: Option<Reply>,
     /// Stored when all parts are: a crash in between makes the publisher send the message again, not lose it.
     mark: Option<Mark>,
     /// The shards that store parts, a bit each.
@@ -50,15 +50,20 @@ impl Engine {
 
     /// Sends a permitted message on its way: to its place's or topic's home.
     pub(crate) fn route(&mut self, message: Shared, reply: Option<AckToken>, mark: Option<Mark>, by: By) {
-        let home = match self.classify(message.topic()) {
-            Topic::Said(said) => home(&said.place(), self.shards),
-            _ => home(message.topic(), self.shards),
-        };
+        let home = self.home_of(message.topic());
         if home == self.shard {
             let shard = self.shard;
             self.publish_at_home(message, reply.map(|token| Reply { shard, token }), mark, by);
         } else {
             self.send_to(home, Crossing::Publish { message, reply, mark, by });
+        }
+    }
+
+    /// Where a message is published: at home of its place or topic.
+    pub(crate) fn home_of(&self, topic: &str) -> ShardId {
+        match self.classify(topic) {
+            Topic::Said(said) => home(&said.place(), self.shards),
+            _ => home(topic, self.shards),
         }
     }
 
@@ -70,6 +75,9 @@ impl Engine {
         mark: Option<Mark>,
         by: By,
     ) {
+        if !self.unpublished.is_empty() {
+            self.publish_unpublished(|topic| topic == message.topic());
+        }
         match self.classify(message.topic()) {
             Topic::Said(_) => self.publish_to_place(Arrival { message, by, reply, mark }),
             _ => self.publish_plain(&message, reply, mark),
@@ -85,22 +93,20 @@ impl Engine {
         self.plain.targets(message.topic(), self.shard, &mut targets);
         let reason = if targets.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
         let outcome = Outcome { reason, ..Outcome::SUCCESS };
-        let part = match reply {
-            Some(reply) if targets.remote.iter().any(|_| true) => {
-                let remaining = targets.remote.len() as u32 + 1;
-                let here = 1 << self.shard.0;
-                let shards = targets.remote.iter().fold(here, |shards, (shard, ..)| shards | 1 << shard.0);
-                Some(self.parts.insert(Parts { reply, mark, shards, outcome, remaining }) as u64)
-            }
-            _ => None,
-        };
+        let is_awaited = reply.is_some() || mark.is_some();
+        let part = (is_awaited && !targets.remote.is_empty()).then(|| {
+            let remaining = targets.remote.len() as u32 + 1;
+            let here = 1 << self.shard.0;
+            let shards = targets.remote.iter().fold(here, |shards, (shard, ..)| shards | 1 << shard.0);
+            self.parts.insert(Parts { reply, mark, shards, outcome, remaining }) as u64
+        });
         for (shard, plain, groups) in targets.remote.drain(..) {
             let (message, mark) = (message.clone(), mark.filter(|_| part.is_some()));
             self.send_to(shard, Crossing::Deliver { message, plain, groups, part, mark });
         }
         self.deliver_part(message, (targets.local, &targets.local_groups), mark, part.is_some());
         if let (None, Some(mark)) = (part, mark) {
-            self.journal.push(persist::put_inbound(mark));
+            self.journal.push(persist::settle_mark(mark));
             if self.arrived.contains_key(&mark) {
                 self.forget_arrived(mark);
             }
@@ -195,10 +201,12 @@ impl Engine {
         parts.remaining -= 1;
         if parts.remaining == 0 {
             let parts = self.parts.remove(part as usize);
-            let waiter = Waiter::Publish(parts.reply, parts.outcome);
-            let Some(mark) = parts.mark else { return self.finish(waiter) };
-            self.journal.push(persist::put_inbound(mark));
-            for waiter in [Waiter::Marked(mark, parts.shards), waiter] {
+            let waiter = parts.reply.map(|reply| Waiter::Publish(reply, parts.outcome));
+            let Some(mark) = parts.mark else {
+                return waiter.map_or((), |waiter| self.finish(waiter));
+            };
+            self.journal.push(persist::settle_mark(mark));
+            for waiter in [Some(Waiter::Marked(mark, parts.shards)), waiter].into_iter().flatten() {
                 if !self.journal.wait(waiter) {
                     self.finish(waiter);
                 }

@@ -4,8 +4,8 @@
 //! reused before every index that names it (subscriptions, rooms, timers) has been taken out.
 
 use crate::{
-    acks::AckToken, message::Shared, queue::Queue, retained::Walks, subscriptions::Subscriptions,
-    will::DelayedWill,
+    acks::AckToken, message::Shared, place::Lagging, queue::Queue, retained::Walks,
+    subscriptions::Subscriptions, will::DelayedWill,
 };
 use foldhash::fast::FixedState;
 use katydid_chat::permission::UserKind;
@@ -124,6 +124,8 @@ pub(crate) struct Session {
     pub(crate) kind: UserKind,
     /// Whom its user does not hear.
     pub(crate) ignored: Option<Arc<[Arc<str>]>>,
+    /// Whether private messages to its user are forgotten once they are delivered.
+    pub(crate) forgets: bool,
     /// Where it stood, in places that it has not entered again since the broker started.
     pub(crate) stood: HashMap<Box<str>, Stood, FixedState>,
     /// Slot of its connection.
@@ -138,6 +140,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) seats: Vec<Seat>,
+    /// Those of them that have something to be sent.
+    pub(crate) lagging: Option<Box<Lagging>>,
     pub(crate) will: Option<Box<DelayedWill>>,
     /// Which publish looked at it last, and where its merged subscriptions are.
     pub(crate) stamp: u32,

@@ -10,8 +10,8 @@ pub struct Settings {
     pub limits: Limits,
     /// One entry a listener; [`crate::Peer::listener`] indexes it.
     pub listeners: Vec<ListenerSettings>,
-    /// Registered users: name to PHC string (Argon2id).
-    pub accounts: Arc<HashMap<Box<str>, Arc<str>>>,
+    /// Registered users of the operator's file, by name.
+    pub accounts: Arc<HashMap<Box<str>, Credentials>>,
     /// Who may read and write which plain topic.
     pub access: Arc<AccessList>,
     /// Whether a refused subscription is answered with 0x80 instead of 0x87, so that the answer does not tell that there
@@ -23,6 +23,21 @@ pub struct Settings {
     pub chat: katydid_chat::directory::Rules,
     /// Whether sessions, queues, retained messages and rooms are kept in the store.
     pub persistence: bool,
+}
+
+/// What is kept of a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The PHC string (Argon2id).
+    pub hash: Arc<str>,
+    /// The verifier for SCRAM: text of [`katydid_chat::scram::Verifier`].
+    pub scram: Option<Arc<str>>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 /// Settings of one listener that concern the protocol.
@@ -102,7 +117,7 @@ pub enum QueuePolicy {
 impl Settings {
     /// What the directory is told of these settings.
     pub(crate) fn chat_rules(&self) -> katydid_chat::directory::Rules {
-        let accounts = self.accounts.iter().map(|(name, hash)| (&**name, &**hash));
+        let accounts = self.accounts.iter().map(|(name, it)| (&**name, &*it.hash, it.scram.as_deref()));
         self.chat.clone().with_accounts(accounts)
     }
 }

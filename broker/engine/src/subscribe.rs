@@ -59,6 +59,8 @@ pub(crate) struct Watching {
     group: Option<Arc<str>>,
     homes: u32,
     is_placed: bool,
+    /// It is a part of a subscription that the session has already: the presence and profile of its user.
+    is_part: bool,
 }
 
 /// A filter to subscribe to, after every check.
@@ -205,7 +207,9 @@ impl Engine {
             }
             (meaning, _) => {
                 let root = root_of_all(&meaning);
-                self.keep_subscription(index, subscription);
+                let only = one_pair(&meaning);
+                let shown = shown_of(&meaning, me.as_deref());
+                self.keep_subscription(index, subscription.clone());
                 self.refresh_members(index);
                 let start = replay.map(|replay| start_of(replay, self.now.unix_ms));
                 let start = match (start, wanted.options.retain_handling) {
@@ -213,8 +217,15 @@ impl Engine {
                     (Some(_), RetainHandling::SendIfNew) if !is_new => (None, false),
                     (start, _) => (start, start.is_some()),
                 };
+                if let Some(shown) = shown {
+                    if let Some(entry) = self.subscribing.get_mut(pending as usize) {
+                        entry.remaining += 1;
+                    }
+                    let retained = wants_retained(wanted.options.retain_handling, is_new);
+                    self.watch_shown(Some(pending), index, subscription, shown, retained);
+                }
                 match root {
-                    Some(root) => self.enter_all(Some(pending), index, root, start),
+                    Some(root) => self.enter_all(Some(pending), index, (root, only), start),
                     None => self.filter_answered(pending),
                 }
                 Ok(())
@@ -237,6 +248,30 @@ impl Engine {
         subscription: Subscription,
         retained: bool,
     ) {
+        self.watch_as(pending, index, subscription, false, retained);
+    }
+
+    /// The same for what everybody may see of a user, as a part of the user's own `user/{me}/#`, under the filter that
+    /// means this user alone.
+    pub(crate) fn watch_shown(
+        &mut self,
+        pending: Option<u64>,
+        index: u32,
+        subscription: Subscription,
+        shown: Box<str>,
+        retained: bool,
+    ) {
+        self.watch_as(pending, index, Subscription { filter: shown, ..subscription }, true, retained);
+    }
+
+    fn watch_as(
+        &mut self,
+        pending: Option<u64>,
+        index: u32,
+        subscription: Subscription,
+        is_part: bool,
+        retained: bool,
+    ) {
         let Ok(parsed) = Filter::parse(&subscription.filter) else { return };
         let filter: Arc<str> = parsed.topic_filter().as_str().into();
         let group = matches!(parsed, Filter::Shared(_)).then(|| Arc::from(&*subscription.filter));
@@ -256,6 +291,7 @@ impl Engine {
             group: group.clone(),
             homes: homes.len() as u32,
             is_placed: false,
+            is_part,
         }) as u64;
         for shard in homes {
             if shard == self.shard {
@@ -287,12 +323,13 @@ impl Engine {
         let is_last = watching.homes == 0;
         let is_first = !std::mem::replace(&mut watching.is_placed, true);
         let (index, id, pending) = (watching.index, watching.session, watching.pending);
+        let is_part = watching.is_part;
         let subscription = watching.subscription.clone();
         let (filter, group) = (watching.filter.clone(), watching.group.clone());
         let lives = self.sessions.peek(index).is_some_and(|session| session.id == id);
         if is_first {
             let is_new = match pending {
-                _ if !lives => false,
+                _ if !lives || is_part => false,
                 Some(_) => self.keep_subscription(index, subscription.clone()),
                 None => self.restore_subscription(index, subscription.clone()),
             };
@@ -552,9 +589,46 @@ impl Engine {
                 self.unwatch(filter, Some(&group));
             }
             (ChatFilter::Place { place, .. }, _) => self.refresh_member(index, place),
+            (meaning @ ChatFilter::Own { .. }, _) => {
+                if let Some(shown) = shown_of(&meaning, me.as_deref())
+                    && !self.shows(index, &shown, me.as_deref())
+                    && self.plain.remove(&shown, index)
+                {
+                    self.unwatch(&shown, None);
+                }
+                self.refresh_members(index);
+            }
             _ => self.refresh_members(index),
         }
     }
+}
+
+impl Engine {
+    /// Whether a subscription of a session still shows it what everybody may see of its user.
+    fn shows(&self, index: u32, shown: &str, me: Option<&str>) -> bool {
+        let Some(session) = self.sessions.peek(index) else { return false };
+        let mut own = session.subscriptions.within("user/");
+        own.any(|known| {
+            let meaning = self.classify_filter(&known.filter, me);
+            shown_of(&meaning, me).is_some_and(|known| *known == *shown)
+        })
+    }
+}
+
+/// The filter under which one's own filter reaches what everybody may see of a user, where it does: `user/{me}/#`, say.
+pub(crate) fn shown_of(filter: &ChatFilter<'_>, me: Option<&str>) -> Option<Box<str>> {
+    let (ChatFilter::Own { filter }, Some(me)) = (filter, me) else { return None };
+    let shows = |what: &str| katydid_mqtt::topic::matches(filter, &format!("user/{me}/{what}"));
+    (shows("presence") || shows("profile")).then(|| filter.as_ref().into())
+}
+
+/// The pair that a filter names, where it means no other.
+fn one_pair(filter: &ChatFilter<'_>) -> Option<Arc<str>> {
+    let ChatFilter::Own { filter } = filter else { return None };
+    let levels: Vec<&str> = filter.split('/').collect();
+    let [_, to, _, from] = levels[..] else { return None };
+    let is_name = |level: &str| !matches!(level, "+" | "#");
+    (is_name(to) && is_name(from)).then(|| topic::pair(to, from).into())
 }
 
 /// Filters of one session for one place, and for every such place, at most: each is looked at for every message.

@@ -3,6 +3,7 @@
 
 use crate::{
     Engine,
+    acks::farewell_reason,
     crossing::{self, By, Crossing, Reply},
     deliver,
     desk::Asked,
@@ -12,8 +13,10 @@ use crate::{
     message::Message,
     mutant::Mutant,
     persist,
+    receive::Fault,
     timers::Timer,
 };
+use katydid_chat::code::Code;
 use katydid_mqtt::{reason::ReasonCode, session::Resend};
 use std::{io::IoSlice, sync::Arc};
 
@@ -21,13 +24,17 @@ use std::{io::IoSlice, sync::Arc};
 pub(crate) const IDLE_ROOMS_MS: u64 = 30_000;
 /// How long delivery positions that moved may stay unwritten.
 const POSITIONS_MS: u64 = 1_000;
+/// How long the rest of a packet may keep its sender waiting for, where its keep alive allows more.
+const HALF_MS: u64 = 60_000;
 /// Slices of one gathered write.
 const SLICES: usize = 64;
 
 impl Engine {
     pub(crate) fn take_input(&mut self, input: Input) {
         match input {
-            Input::Open { .. } | Input::Closed { .. } | Input::Verified { .. } => self.handle_link(input),
+            Input::Open { .. } | Input::Closed { .. } | Input::Verified { .. } | Input::Vouched { .. } => {
+                self.handle_link(input)
+            }
             Input::Shard { from, message } => self.on_crossing(from, message.0),
             Input::Durable { number } => self.on_durable(number),
             Input::Fetched { ticket, entries } => self.on_fetched(ticket, &entries),
@@ -35,8 +42,9 @@ impl Engine {
                 self.fire_timers();
                 self.wake_desk();
             }
-            Input::Hashed { ticket, phc } => self.on_hashed(ticket, &phc),
+            Input::Hashed { ticket, phc, scram } => self.on_hashed(ticket, &phc, scram.as_deref()),
             Input::VerifiedFor { ticket, good } => self.on_verified_for(ticket, good),
+            Input::Found { ticket, findings } => self.on_found(ticket, &findings),
             Input::Operate { ticket, verb, body } => self.operate(ticket, &verb, &body),
             Input::Reload(settings) => {
                 self.settings = settings;
@@ -80,7 +88,9 @@ impl Engine {
             Crossing::Entries { place, entries } => self.entries_here(&place, &entries),
             Crossing::Signal { place, message } => self.signal_here(&place, &message),
             Crossing::Read { place, from: first, ticket } => self.read_at_home(from, &place, first, ticket),
-            Crossing::Page { ticket, entries, next } => self.on_page(ticket, entries, next),
+            Crossing::Page { ticket, entries, next, first } => {
+                self.on_page(ticket, entries, next, first);
+            }
             other => self.on_chat_crossing(from, other),
         }
     }
@@ -113,6 +123,12 @@ impl Engine {
             Crossing::Erase { user, sweeps: false } => self.end_sessions_of(&user),
             Crossing::Erase { user, sweeps: true } => self.sweep(user),
             Crossing::Ignore { index, session, ignored } => self.set_ignored(index, session, ignored),
+            Crossing::Forgets { index, session, forgets } => self.set_forgets(index, session, forgets),
+            Crossing::HowFar { ticket, index, session, place } => {
+                let below = self.acknowledged_below(index, session, &place);
+                self.ask(Asked::Reached { ticket, below });
+            }
+            Crossing::Forget { place, user, below } => self.forget_at_home(&place, &user, below),
             Crossing::Dismiss { index, session, ends } => self.dismiss(index, session, ends),
             Crossing::Answer { to, payload } => self.deliver_answer(&to, &payload),
             Crossing::Amended { place, entry } => self.amend_here(&place, &entry),
@@ -182,6 +198,7 @@ impl Engine {
             match timer {
                 Timer::Link(slot) => self.link_due(slot, at_ms),
                 Timer::Will(index) => self.fire_will(index),
+                Timer::Unpublished => self.publish_unpublished(|_| true),
                 Timer::Expiry(index) => {
                     if let Some(session) = self.sessions.by_index(index) {
                         session.ends_at_ms = 0;
@@ -210,7 +227,7 @@ impl Engine {
         match link.phase {
             // It waits for its password to be checked, not the broker for it.
             Phase::Verifying(_) => {}
-            Phase::Greeting => {
+            Phase::Greeting | Phase::Authenticating(_) => {
                 self.links.counters.keep_alive_timeouts += 1;
                 self.links.close(slot, false);
             }
@@ -218,6 +235,9 @@ impl Engine {
                 if link.paused != 0 {
                     // Nobody reads from it: it is not silent.
                     link.last_received_ms = now_ms;
+                    if link.half_since_ms > 0 {
+                        link.half_since_ms = now_ms;
+                    }
                 }
                 if link.rate_until_ms <= now_ms {
                     self.links.resume(slot, Pause::Rate);
@@ -228,20 +248,51 @@ impl Engine {
         }
     }
 
-    /// Sets a connection's timer to what comes first: the end of its silence, or of the second that its rate is for.
-    fn watch_link(&mut self, slot: u32) {
+    /// Sets a connection's timer to what comes first: the end of its silence, of its access token, or of the second that
+    /// its rate is for.
+    pub(crate) fn watch_link(&mut self, slot: u32) {
         let now_ms = self.now.mono_ms;
         let Some(link) = self.links.by_slot(slot) else { return };
         let silent_ms = (link.silence_ms > 0).then_some(link.last_received_ms + link.silence_ms);
-        if silent_ms.is_some_and(|silent_ms| silent_ms <= now_ms) {
+        let half_ms = (link.half_since_ms > 0).then_some(link.half_since_ms + HALF_MS);
+        if silent_ms.into_iter().chain(half_ms).any(|at_ms| at_ms <= now_ms) {
+            let conn = link.conn;
             self.links.counters.keep_alive_timeouts += 1;
+            if half_ms.is_some() {
+                self.warn(conn, Fault(ReasonCode::KeepAliveTimeout, "the rest of a packet never came"));
+            }
             self.disconnect(slot, ReasonCode::KeepAliveTimeout);
             return;
         }
+        let expires_ms = link.auth.as_ref().map(|auth| auth.until_ms).filter(|&until_ms| until_ms > 0);
+        if expires_ms.is_some_and(|until_ms| until_ms <= now_ms) && matches!(link.phase, Phase::Open(_)) {
+            let code = Code::LoginAccessExpired;
+            return self.disconnect_for(slot, farewell_reason(code), Some(code));
+        }
         let rated_ms = link.is_paused_for(Pause::Rate).then_some(link.rate_until_ms);
-        let Some(due_ms) = silent_ms.into_iter().chain(rated_ms).min() else { return };
+        let dues = silent_ms.into_iter().chain(half_ms).chain(rated_ms).chain(expires_ms);
+        let Some(due_ms) = dues.min() else { return };
         link.deadline_ms = due_ms;
         self.timers.set(due_ms, Timer::Link(slot));
+    }
+
+    /// What a client has sent ends in the middle of a packet, or does not. The timer is set where none is there that
+    /// comes in time; most packets are whole long before it is due.
+    pub(crate) fn note_half(&mut self, conn: ConnId, is_half: bool) {
+        let now_ms = self.now.mono_ms;
+        let Some(link) = self.links.by_conn(conn) else { return };
+        if !is_half || !matches!(link.phase, Phase::Open(_)) {
+            return;
+        }
+        link.half_since_ms = now_ms;
+        let due_ms = now_ms + HALF_MS;
+        if link.deadline_ms == 0 || link.deadline_ms > due_ms {
+            if link.deadline_ms != 0 {
+                self.timers.cancel(link.deadline_ms, Timer::Link(conn.slot));
+            }
+            link.deadline_ms = due_ms;
+            self.timers.set(due_ms, Timer::Link(conn.slot));
+        }
     }
 
     pub(crate) fn end_tick(&mut self) {
@@ -280,13 +331,7 @@ impl Engine {
         }
         if open.is_some() {
             self.walk_on(index);
-            let seats = self.sessions.peek(index).map(|session| session.seats.len()).unwrap_or(0);
-            for at in 0..seats {
-                let seat = self.sessions.peek(index).and_then(|session| session.seats.get(at).copied());
-                if let Some(seat) = seat {
-                    self.advance_member(seat.view, seat.member);
-                }
-            }
+            self.advance_places(index);
         }
         self.note_moved(index);
     }

@@ -9,6 +9,8 @@ pub(crate) enum Timer {
     Link(u32),
     /// A session's will is due.
     Will(u32),
+    /// Wills that were being published before a restart are.
+    Unpublished,
     /// A session expires.
     Expiry(u32),
     /// Changed delivery positions are written.

@@ -9,6 +9,7 @@ mod keys;
 mod kind;
 mod listeners;
 mod manual;
+mod openid;
 mod problem;
 mod proof;
 mod reload;
@@ -18,6 +19,7 @@ mod written;
 
 pub(crate) use listeners::Placement;
 pub(crate) use manual::manual;
+pub(crate) use openid::{KeySource, Provider};
 pub(crate) use problem::{Problems, WrongLine};
 pub(crate) use written::PREFIX;
 
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) connect_rate: u32,
     /// Threads that verify passwords.
     pub(crate) verify_threads: usize,
+    /// The provider whose access tokens let people in.
+    pub(crate) provider: Option<Arc<Provider>>,
     /// Logging.
     pub(crate) log: LogConfig,
     /// Where it was read from.
@@ -126,6 +130,8 @@ pub(crate) struct StoreConfig {
     pub(crate) cache_bytes: u64,
     /// Longest time that a commit nobody waits for may be delayed.
     pub(crate) lazy_commit: Duration,
+    /// Longest time that what is said waits to come into the index of words.
+    pub(crate) index_delay: Duration,
     /// Delay added to each sync; for tests of slow disks.
     pub(crate) sync_delay: Duration,
 }
@@ -180,7 +186,11 @@ impl Config {
         let mut doubts = Vec::new();
         for (listener, settings) in self.listeners.iter().zip(&self.settings.listeners) {
             let certificates = listener.tls.as_ref().is_some_and(|tls| tls.identity_as_username);
-            if !settings.allow_anonymous && !certificates && self.settings.accounts.is_empty() {
+            if !settings.allow_anonymous
+                && !certificates
+                && self.provider.is_none()
+                && self.settings.accounts.is_empty()
+            {
                 doubts.push(format!(
                     "nobody can connect to the listener {}: it wants passwords and no user has one; say \
                      passwords.file, or listener.{}.allow-anonymous = true",

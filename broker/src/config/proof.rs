@@ -4,7 +4,7 @@
 use super::{
     Config, Sources, StoreConfig,
     keys::{GLOBAL, Key, Preset},
-    listeners,
+    listeners, openid,
     problem::{Origin, Problems, WrongLine},
     written::{Given, Written},
 };
@@ -23,6 +23,7 @@ pub(super) struct Draft {
     pub(super) rooms: RoomSettings,
     pub(super) chat: Rules,
     pub(super) registration_token: Option<String>,
+    pub(super) openid: openid::Draft,
     pub(super) store: StoreConfig,
     pub(super) persistence: bool,
     pub(super) shards: usize,
@@ -98,6 +99,15 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
             }
         }
     }
+    let origin = |key: &str| written.global.get(key).map_or(&Origin::Default, |given| &given.origin);
+    let provider = match openid::prove(draft.openid, draft.rooms.enabled) {
+        Ok(provider) => provider,
+        Err((key, problem)) => {
+            problems.add(origin(key), problem);
+            None
+        }
+    };
+    draft.chat.openid = provider.is_some();
     let Draft { mut limits, shards, .. } = draft;
     for shared in [&mut limits.sessions, &mut limits.retained_messages, &mut limits.retained_bytes] {
         *shared = shared.div_ceil(shards);
@@ -124,6 +134,7 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
         max_connections_per_address: draft.max_connections_per_address,
         connect_rate: draft.connect_rate,
         verify_threads: draft.verify_threads,
+        provider: provider.map(Arc::new),
         log: draft.log,
         sources,
         written: Arc::new(written),

@@ -266,7 +266,7 @@ fn bad_files_are_told_with_key_line_and_what_is_allowed() {
         ("[sys]\nwhatever = 1", "katydid.toml:2: sys.whatever: unknown key; allowed are sys.interval"),
         (
             "whatever = 1",
-            "katydid.toml:1: whatever: unknown key; allowed are store, threads, sys, passwords, access, rooms, groups, accounts, limits, \
+            "katydid.toml:1: whatever: unknown key; allowed are store, threads, sys, passwords, access, rooms, groups, accounts, openid, limits, \
              log, listener",
         ),
         (
@@ -299,6 +299,15 @@ fn bad_files_are_told_with_key_line_and_what_is_allowed() {
         (
             "[log]\nformat = \"xml\"",
             "katydid.toml:2: log.format: \"xml\" is not allowed; allowed is \"text\" or \"json\"",
+        ),
+        (
+            "[openid]\nissuer = \"https://id.example.org\"",
+            "katydid.toml:2: openid.issuer: needs openid.audience",
+        ),
+        (
+            "[openid]\nkeys-url = \"http://id.example.org/keys\"",
+            "katydid.toml:2: openid.keys-url: \"http://id.example.org/keys\" is not allowed; allowed is an address that begins with \
+             https://, or with http:// and this machine",
         ),
         (
             "[passwords]\nfile = \"/nowhere/passwords\"",
@@ -417,7 +426,10 @@ fn a_password_file_is_read_and_its_lines_are_told() {
         ..Sources::default()
     };
     let config = sources(&path).read().expect("good");
-    assert_eq!(config.settings.accounts.get("ann").map(|hash| &**hash), Some(hash));
+    assert_eq!(
+        config.settings.accounts.get("ann").map(|it| (&*it.hash, it.scram.clone())),
+        Some((hash, None))
+    );
     fs::write(&path, "ann\nbob:$7$101$abc\ncy:x\n").expect("written");
     let problems = sources(&path).read().expect_err("bad").to_string();
     let expected = format!(

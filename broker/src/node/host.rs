@@ -9,7 +9,7 @@
 //! shard hosts the one of its own number, so that who writes to that one's inbox reaches the thread.
 //!
 //! ```text
-//! wait ─▶ take in, each shard ─▶ hand out and take letters, until there are none ─▶ write, each shard ─▶ balance ─┐
+//! wait ─▶ take in and hand out, each shard ─▶ take letters, until there are none ─▶ write, each shard ─▶ balance ─┐
 //!  ▲                                                                                                            │
 //!  └───────────────────────────── without waiting, while anything is left ──────────────────────────────────────┘
 //! ```
@@ -79,12 +79,15 @@ pub(super) struct Host {
     load: Load,
     /// Percent of the time that it works at most before it gives shards away.
     full_percent: u64,
+    /// In which order the shards have their turn.
+    queue: Vec<usize>,
 }
 
 impl Host {
     /// A thread that hosts no shard yet.
     pub(super) fn new(index: usize, links: Arc<Links>, orders: Receiver<Order>, full_percent: u64) -> Self {
-        Self { index, links, orders, shards: Vec::new(), giver: None, load: Load::default(), full_percent }
+        let load = Load::default();
+        Self { index, links, orders, shards: Vec::new(), giver: None, load, full_percent, queue: Vec::new() }
     }
 
     /// Drives what it is told to drive, until the broker ends.
@@ -107,9 +110,15 @@ impl Host {
             self.wait(&mut events)?;
             let now = self.links.clock.now();
             let is_alone = self.shards.len() == 1;
-            for shard in &mut self.shards {
-                if is_alone || shard.has_work(now) {
+            self.queue_up();
+            for at in 0..self.shards.len() {
+                let shard = &mut self.shards[self.queue[at]];
+                if is_alone {
                     shard.take_in(now, &mut events)?;
+                } else if shard.has_work(now) {
+                    shard.take_in(now, &mut events)?;
+                    // Who is next finds the letters before what came to it later.
+                    shard.hand_out(now);
                 }
             }
             for _ in 0..EXCHANGES {
@@ -158,6 +167,22 @@ impl Host {
             first.stay_awake();
         }
         Ok(())
+    }
+
+    /// Puts first those to which something happened, in the order in which it did: a client that waits for another one
+    /// knows of no shards, and a broker that was slow to look must not turn the order round.
+    fn queue_up(&mut self) {
+        self.queue.clear();
+        let shards = &self.shards;
+        let place = |index: usize| shards.iter().position(|shard| shard.index() == index);
+        if let Some(first) = shards.first() {
+            self.queue.extend(first.order().iter().filter_map(|index| place(*index)));
+        }
+        for at in 0..shards.len() {
+            if !self.queue.contains(&at) {
+                self.queue.push(at);
+            }
+        }
     }
 
     /// Takes shards in, beside those that are there.

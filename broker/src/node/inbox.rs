@@ -4,7 +4,8 @@
 //! Invariant: `sleeping` is set under the lock and only while the box is empty, so that no letter is left behind.
 
 use bytes::Bytes;
-use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage, Verdict};
+use katydid_chat::{code::Code, search::Findings};
+use katydid_engine::{ConnId, Input, Peer, Settings, ShardId, ShardMessage, Verdict, Vouching};
 use katydid_store::Entry;
 use mio::Waker;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,15 @@ pub(super) enum Letter {
         conn: ConnId,
         /// What became of it.
         verdict: Verdict,
+        /// Its verifier for SCRAM, where it was asked for.
+        scram: Option<Box<str>>,
+    },
+    /// An access token was looked at.
+    Vouched {
+        /// The connection that waits.
+        conn: ConnId,
+        /// What became of it.
+        vouching: Vouching,
     },
     /// The directory's password was hashed, or checked, or the operator asks for something.
     Directory(DirectoryInput),
@@ -64,6 +74,8 @@ pub(super) enum DirectoryInput {
         ticket: u64,
         /// The hash.
         phc: String,
+        /// The verifier for SCRAM, where it was asked for.
+        scram: Option<Box<str>>,
     },
     /// A password was checked.
     Checked {
@@ -71,6 +83,13 @@ pub(super) enum DirectoryInput {
         ticket: u64,
         /// Whether it fits.
         good: bool,
+    },
+    /// Words were looked for.
+    Found {
+        /// As asked.
+        ticket: u64,
+        /// What was found, or why nobody looked.
+        findings: Result<Findings, Code>,
     },
     /// The operator asks.
     Operate {
@@ -105,10 +124,16 @@ impl Letter {
             Self::Shard { from, message } => Ok(Input::Shard { from, message }),
             Self::Durable(number) => Ok(Input::Durable { number }),
             Self::Fetched { ticket, entries } => Ok(Input::Fetched { ticket, entries }),
-            Self::Verified { conn, verdict } => Ok(Input::Verified { conn, verdict }),
-            Self::Directory(DirectoryInput::Hashed { ticket, phc }) => Ok(Input::Hashed { ticket, phc }),
+            Self::Verified { conn, verdict, scram } => Ok(Input::Verified { conn, verdict, scram }),
+            Self::Vouched { conn, vouching } => Ok(Input::Vouched { conn, vouching }),
+            Self::Directory(DirectoryInput::Hashed { ticket, phc, scram }) => {
+                Ok(Input::Hashed { ticket, phc, scram })
+            }
             Self::Directory(DirectoryInput::Checked { ticket, good }) => {
                 Ok(Input::VerifiedFor { ticket, good })
+            }
+            Self::Directory(DirectoryInput::Found { ticket, findings }) => {
+                Ok(Input::Found { ticket, findings })
             }
             Self::Directory(DirectoryInput::Operate { ticket, verb, body }) => {
                 Ok(Input::Operate { ticket, verb, body })

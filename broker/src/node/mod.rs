@@ -11,6 +11,8 @@ mod greeting;
 mod host;
 mod inbox;
 mod listeners;
+mod openid;
+pub(crate) mod search;
 mod shard;
 mod signals;
 mod storage;
@@ -21,18 +23,20 @@ mod verify;
 pub(crate) use control::{EXPORT, SOCKET as CONTROL_SOCKET};
 
 use accept::{Acceptor, Admission};
+use argon2::password_hash::rand_core::{OsRng, RngCore};
 use control::Answers;
 use host::{Host, Order};
 use inbox::{Inbox, Letter};
-use katydid_engine::{Counters, Settings};
+use katydid_engine::{Counters, Entropy, Settings};
 use listeners::{ListenerState, Opened};
 use mio::{Poll, Waker};
+use openid::OpenId;
+use search::{Changes, Indexing, Searching};
 use shard::{Clock, Parts, Shard};
 use signals::Signal;
 use std::{
     error::Error,
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     panic,
     path::PathBuf,
@@ -167,9 +171,14 @@ struct Broker {
     /// What to print when all is ready.
     ready: Vec<String>,
     admission: Arc<Admission>,
+    /// The provider, whose keys are fetched anew with a reload.
+    openid: Arc<OpenId>,
     shards: Vec<JoinHandle<()>>,
     verifiers: Vec<JoinHandle<()>>,
     storage: Storage,
+    searching: Searching,
+    /// None where nothing is on disk.
+    indexing: Option<Indexing>,
     store: OpenStore,
     /// Files to remove at the end.
     unix_sockets: Vec<PathBuf>,
@@ -194,8 +203,17 @@ impl Broker {
             inboxes.push(Arc::new(Inbox::new(Waker::new(poll.registry(), shard::WAKE)?)));
             polls.push(poll);
         }
-        let (storage, storage_link) = Storage::start(&store.store, &inboxes, config.store.lazy_commit)?;
-        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes)?;
+        let changes = store.is_on_disk().then(Arc::<Changes>::default);
+        let folder = config.store.path.clone().unwrap_or_default();
+        let (storage, storage_link) =
+            Storage::start(&store.store, &inboxes, config.store.lazy_commit, &folder, changes.clone())?;
+        let (searching, search_link) = Searching::start(&store, &inboxes[0])?;
+        let indexing = changes
+            .map(|changes| Indexing::start(&store, changes, storage_link.clone(), config.store.index_delay))
+            .transpose()?;
+        let openid = Arc::new(OpenId::new(inboxes.clone().into()));
+        openid.set(config.provider.clone());
+        let (verifiers, verify_link) = verify::start(config.verify_threads, &inboxes, &openid)?;
         let (tell, notices) = unbounded_channel();
         let (hosts, orders): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel()).unzip();
         let links = Arc::new(Links {
@@ -215,7 +233,7 @@ impl Broker {
             config.connect_rate,
         ));
         let (states, ready, mut sockets) = by_shard(opened, shards);
-        let entropy = RandomState::new().build_hasher().finish();
+        let entropy = entropy();
         let engines = katydid_engine::start(settings, shards, entropy, links.clock.now(), &restored)
             .map_err(|key| {
                 format!("a record of people and places is damaged: {:?}", String::from_utf8_lossy(&key))
@@ -227,7 +245,8 @@ impl Broker {
                 Acceptor::new(poll.registry(), std::mem::take(&mut sockets[index]), Arc::clone(&admission))?;
             let links = Arc::clone(&links);
             let (storage, verify): (StorageLink, _) = (storage_link.clone(), verify_link.clone());
-            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify }));
+            let search = search_link.clone();
+            parts.push(Shard::new(Parts { index, poll, engine, acceptor, links, storage, verify, search }));
         }
         let mut threads = Vec::with_capacity(shards);
         for (index, orders) in orders.into_iter().enumerate() {
@@ -259,9 +278,12 @@ impl Broker {
             states,
             ready,
             admission,
+            openid,
             shards: threads,
             verifiers,
             storage,
+            searching,
+            indexing,
             store,
             unix_sockets,
             verify_refused: verify_link.refused_counter(),
@@ -363,6 +385,7 @@ impl Broker {
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Reload(Arc::clone(&config.settings)));
         }
+        self.openid.set(config.provider.clone());
         *current = config;
         // It is said when it is in force everywhere. An answer to an earlier question may still be on its way, so each
         // shard is asked twice.
@@ -431,6 +454,10 @@ impl Broker {
             // A panic in there has ended the process already.
             let _ = thread.join();
         }
+        self.searching.finish();
+        if let Some(indexing) = self.indexing {
+            indexing.finish();
+        }
         self.storage.finish();
         drop(self.store);
         for path in self.unix_sockets {
@@ -439,6 +466,14 @@ impl Broker {
         }
         info!("everything is on disk");
     }
+}
+
+/// The system's.
+fn entropy() -> Entropy {
+    let (mut identifiers, mut secrets) = ([0; 8], [0; 32]);
+    OsRng.fill_bytes(&mut identifiers);
+    OsRng.fill_bytes(&mut secrets);
+    Entropy { identifiers: u64::from_be_bytes(identifiers), secrets }
 }
 
 fn unix_sockets(listeners: &[Listener]) -> Vec<PathBuf> {

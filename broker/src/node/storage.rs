@@ -9,11 +9,13 @@
 mod queue;
 
 use katydid_engine::{ReadQuery, Restored};
+use katydid_search::Index;
 use katydid_store::{
     DelayedSync, Entry, Keep, Limit, LogId, MemoryStore, Op, Options, SledStore, Space, Store, StoreError,
 };
 use std::{
     io,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -26,6 +28,7 @@ use tracing::error;
 
 use super::Failure;
 use super::inbox::{Inbox, Letter};
+use super::search::{Changes, Noted};
 use crate::config::StoreConfig;
 use crate::storage_key;
 use queue::{CommitReceiver, CommitSender};
@@ -50,8 +53,8 @@ const ALONE_OPS: usize = 4;
 /// A commit of one shard.
 #[derive(Debug)]
 pub(super) struct Commit {
-    /// Index of the shard.
-    pub(super) shard: usize,
+    /// Index of the shard; none for what the index of words has to note.
+    pub(super) shard: Option<usize>,
     /// Its number there.
     pub(super) number: u64,
     /// What to commit.
@@ -80,6 +83,8 @@ pub(super) struct OpenStore {
     pub(super) store: Arc<dyn Store>,
     /// The same, where it is on disk.
     disk: Option<Arc<SledStore>>,
+    /// The index of the words in it.
+    pub(super) index: Arc<Index>,
 }
 
 impl OpenStore {
@@ -89,10 +94,11 @@ impl OpenStore {
     /// The database cannot be opened; a [`KeyError`](crate::storage_key::KeyError) where its key is to blame.
     pub(super) fn open(config: &StoreConfig) -> Result<Self, Failure> {
         let Some(path) = &config.path else {
-            return Ok(Self { store: Arc::new(MemoryStore::new()), disk: None });
+            let index = Arc::new(Index::open(Arc::new(MemoryStore::new()))?);
+            return Ok(Self { store: Arc::new(MemoryStore::new()), disk: None, index });
         };
         let key = storage_key::configured(config)?;
-        let mut options = Options { cache_bytes: config.cache_bytes, key, ..Options::default() };
+        let mut options = Options { cache_bytes: config.cache_bytes, key: key.clone(), ..Options::default() };
         if !config.sync_delay.is_zero() {
             options.sync = Arc::new(DelayedSync(config.sync_delay));
         }
@@ -104,7 +110,13 @@ impl OpenStore {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { store: Arc::clone(&disk) as Arc<dyn Store>, disk: Some(disk) })
+        let index = Arc::new(super::search::open(path, key)?);
+        Ok(Self { store: Arc::clone(&disk) as Arc<dyn Store>, disk: Some(disk), index })
+    }
+
+    /// Whether it is on disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.disk.is_some()
     }
 
     /// Syncs so far, and their time in microseconds.
@@ -168,6 +180,8 @@ impl Storage {
         store: &Arc<dyn Store>,
         inboxes: &[Arc<Inbox>],
         lazy_commit: Duration,
+        folder: &Path,
+        changes: Option<Arc<Changes>>,
     ) -> io::Result<(Self, StorageLink)> {
         let (commits, queued) = queue::commits();
         let (queries, asked) = mpsc::channel();
@@ -177,11 +191,13 @@ impl Storage {
             store: Arc::clone(store),
             inboxes: inboxes.to_vec(),
             lazy_commit,
+            changes,
             counters: Arc::clone(&counters),
         };
+        let database = folder.display().to_string();
         threads.push(thread::Builder::new().name("store-writer".into()).spawn(move || {
             if let Err(error) = writer.run(&queued) {
-                error!(%error, "a commit failed; nothing is acknowledged any more");
+                error!(%error, database, "a commit failed; nothing is acknowledged any more");
                 std::process::exit(1);
             }
         })?);
@@ -226,6 +242,8 @@ struct Writer {
     store: Arc<dyn Store>,
     inboxes: Vec<Arc<Inbox>>,
     lazy_commit: Duration,
+    /// Where the index of words is told what there is for it.
+    changes: Option<Arc<Changes>>,
     counters: Arc<StorageCounters>,
 }
 
@@ -246,7 +264,9 @@ impl Group {
         } else {
             self.ops.append(&mut ops);
         }
-        self.newest[shard] = Some(number);
+        if let Some(shard) = shard {
+            self.newest[shard] = Some(number);
+        }
         self.joined += 1;
     }
 }
@@ -283,13 +303,17 @@ impl Writer {
         }
     }
 
-    fn commit(&self, group: Group) -> Result<(), StoreError> {
+    fn commit(&self, mut group: Group) -> Result<(), StoreError> {
+        let noted = self.changes.as_ref().map(|changes| (changes, Noted::of(&mut group.ops)));
         let messages = group.ops.iter().filter(|op| matches!(op, Op::Append { .. })).count();
         let began = Instant::now();
         if !group.ops.is_empty() {
             self.store.commit(group.ops)?;
         }
         let took_us = began.elapsed().as_micros() as u64;
+        if let Some((changes, noted)) = noted {
+            changes.note(noted);
+        }
         let counters = &self.counters;
         counters.commits.fetch_add(1, Relaxed);
         counters.joined.fetch_add(group.joined, Relaxed);

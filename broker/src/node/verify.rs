@@ -1,11 +1,12 @@
-//! The pool of threads that check and hash passwords: Argon2 is slow on purpose, so never on a shard.
+//! The pool of threads that check and hash passwords, and look at access tokens: Argon2 and PBKDF2 are slow on purpose, so
+//! never on a shard.
 //!
 //! The queue is bounded; one who finds no place in it is told to come again, so that a flood of logins costs bounded
 //! memory and time. The threads give way to all others, so that the same flood delays no delivery. A password is wiped
 //! after use.
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
-use katydid_engine::{ConnId, Verdict};
+use katydid_engine::{ConnId, Verdict, Vouching};
 use std::{
     fmt, io,
     sync::{
@@ -17,7 +18,10 @@ use std::{
 };
 use tracing::{error, warn};
 
-use super::inbox::{DirectoryInput, Inbox, Letter};
+use super::{
+    inbox::{DirectoryInput, Inbox, Letter},
+    openid::{OpenId, Shown},
+};
 
 /// Passwords that wait for a thread at most.
 const QUEUE: usize = 4096;
@@ -30,7 +34,7 @@ pub(super) struct Check {
     pub(super) shard: usize,
     /// What is to be done with the password.
     pub(super) work: Work,
-    /// The password.
+    /// The password, or the token.
     pub(super) password: Vec<u8>,
 }
 
@@ -38,43 +42,65 @@ pub(super) struct Check {
 #[derive(Debug, Clone)]
 pub(super) enum Work {
     /// It must fit a PHC string for a connection.
-    Connection(ConnId, Arc<str>),
+    Connection {
+        /// The connection.
+        conn: ConnId,
+        /// The PHC string.
+        hash: Arc<str>,
+        /// Whether a verifier for SCRAM is made of it where it fits.
+        wants_scram: bool,
+    },
+    /// It is an access token that a connection shows.
+    Token(ConnId),
     /// The same for the directory, under a ticket.
     Directory(u64, Arc<str>),
     /// It is hashed for the directory, under a ticket.
-    Hash(u64),
+    Hash {
+        /// The ticket.
+        ticket: u64,
+        /// Whether a verifier for SCRAM is made of it, too.
+        wants_scram: bool,
+    },
 }
 
 impl Work {
     /// The answer: nobody looked at the password.
     fn undone(&self) -> Letter {
         match self {
-            Self::Connection(conn, _) => Letter::Verified { conn: *conn, verdict: Verdict::Unchecked },
+            Self::Connection { conn, .. } => {
+                Letter::Verified { conn: *conn, verdict: Verdict::Unchecked, scram: None }
+            }
+            Self::Token(conn) => Letter::Vouched { conn: *conn, vouching: Vouching::Unchecked },
             Self::Directory(ticket, _) => {
                 Letter::Directory(DirectoryInput::Checked { ticket: *ticket, good: false })
             }
-            Self::Hash(ticket) => {
-                Letter::Directory(DirectoryInput::Hashed { ticket: *ticket, phc: String::new() })
+            Self::Hash { ticket, .. } => {
+                let (phc, scram) = (String::new(), None);
+                Letter::Directory(DirectoryInput::Hashed { ticket: *ticket, phc, scram })
             }
         }
     }
 
     fn done(&self, password: &[u8]) -> Letter {
         match self {
-            Self::Connection(conn, hash) => {
-                let verdict = if fits(hash, password) { Verdict::Good } else { Verdict::Bad };
-                Letter::Verified { conn: *conn, verdict }
+            Self::Connection { conn, hash, wants_scram } => {
+                let good = fits(hash, password);
+                let verdict = if good { Verdict::Good } else { Verdict::Bad };
+                Letter::Verified { conn: *conn, verdict, scram: verifier(good && *wants_scram, password) }
             }
+            // Handed on before it gets here.
+            Self::Token(_) => self.undone(),
             Self::Directory(ticket, hash) => {
                 let good = fits(hash, password);
                 Letter::Directory(DirectoryInput::Checked { ticket: *ticket, good })
             }
-            Self::Hash(ticket) => {
+            Self::Hash { ticket, wants_scram } => {
                 let phc = crate::passwd::hash_bytes(password).unwrap_or_else(|error| {
                     error!(error, "a password cannot be hashed");
                     String::new()
                 });
-                Letter::Directory(DirectoryInput::Hashed { ticket: *ticket, phc })
+                let scram = verifier(*wants_scram && !phc.is_empty(), password);
+                Letter::Directory(DirectoryInput::Hashed { ticket: *ticket, phc, scram })
             }
         }
     }
@@ -131,32 +157,46 @@ impl VerifyLink {
 ///
 /// # Errors
 /// The system gave no thread.
-pub(super) fn start(threads: usize, inboxes: &[Arc<Inbox>]) -> io::Result<(Vec<JoinHandle<()>>, VerifyLink)> {
+pub(super) fn start(
+    threads: usize,
+    inboxes: &[Arc<Inbox>],
+    openid: &Arc<OpenId>,
+) -> io::Result<(Vec<JoinHandle<()>>, VerifyLink)> {
     let (queue, queued) = mpsc::sync_channel(QUEUE);
     let queued = Arc::new(Mutex::new(queued));
     let inboxes: Arc<[Arc<Inbox>]> = inboxes.into();
     let is_ending = Arc::<AtomicBool>::default();
     let mut handles = Vec::with_capacity(threads);
     for number in 0..threads.max(1) {
-        let (queued, inboxes, is_ending) =
-            (Arc::clone(&queued), Arc::clone(&inboxes), Arc::clone(&is_ending));
+        let (queued, inboxes, openid) = (Arc::clone(&queued), Arc::clone(&inboxes), Arc::clone(openid));
+        let is_ending = Arc::clone(&is_ending);
         let thread = thread::Builder::new().name(format!("verify-{number}"));
-        handles.push(thread.spawn(move || run(&queued, &inboxes, &is_ending))?);
+        handles.push(thread.spawn(move || run(&queued, &inboxes, &openid, &is_ending))?);
     }
     Ok((handles, VerifyLink { queue, inboxes, refused: Arc::default(), is_ending }))
 }
 
-fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>], is_ending: &AtomicBool) {
+fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>], openid: &OpenId, is_ending: &AtomicBool) {
     // Linux counts a priority for each thread. Where it is refused, passwords are checked all the same.
     let _ = rustix::process::setpriority_process(None, LAST_PRIORITY);
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(check) = next else { return };
+        let Ok(mut check) = next else { return };
         if is_ending.load(Relaxed) {
             return;
         }
+        if let Work::Token(conn) = check.work {
+            let token = std::mem::take(&mut check.password);
+            openid.look(Shown { shard: check.shard, conn, token });
+            continue;
+        }
         inboxes[check.shard].post(check.work.done(&check.password));
     }
+}
+
+/// The verifier for SCRAM, where it is wanted.
+fn verifier(is_wanted: bool, password: &[u8]) -> Option<Box<str>> {
+    is_wanted.then(|| crate::passwd::scram_verifier(password).into())
 }
 
 /// Whether the password is the one that `hash` was made of, with the cost that `hash` names.
@@ -201,7 +241,7 @@ mod tests {
         let link = VerifyLink { queue, inboxes, refused: Arc::default(), is_ending: Arc::default() };
         for slot in 0..3 {
             let conn = ConnId { slot, generation: 0 };
-            let work = Work::Connection(conn, "".into());
+            let work = Work::Connection { conn, hash: "".into(), wants_scram: false };
             link.check(Check { shard: 0, work, password: Vec::new() });
         }
         let mut letters = Vec::new();
@@ -216,11 +256,14 @@ mod tests {
     fn what_is_queued_at_the_end_is_not_looked_at() {
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
-        let (threads, link) = start(1, &[Arc::clone(&inbox)]).unwrap();
+        let inboxes = [Arc::clone(&inbox)];
+        let openid = Arc::new(OpenId::new(Arc::new(inboxes.clone())));
+        let (threads, link) = start(1, &inboxes, &openid).unwrap();
         let hash: Arc<str> = hash(b"secret").into();
         link.ending().store(true, Relaxed);
         for slot in 0..100 {
-            let work = Work::Connection(ConnId { slot, generation: 0 }, Arc::clone(&hash));
+            let conn = ConnId { slot, generation: 0 };
+            let work = Work::Connection { conn, hash: Arc::clone(&hash), wants_scram: false };
             link.check(Check { shard: 0, work, password: b"secret".to_vec() });
         }
         drop(link);
@@ -238,11 +281,13 @@ mod tests {
     fn answers_come_back_and_threads_end() {
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
-        let (threads, link) = start(2, &[Arc::clone(&inbox)]).unwrap();
+        let inboxes = [Arc::clone(&inbox)];
+        let openid = Arc::new(OpenId::new(Arc::new(inboxes.clone())));
+        let (threads, link) = start(2, &inboxes, &openid).unwrap();
         let hash: Arc<str> = hash(b"secret").into();
         for (slot, password) in [(0, b"secret"), (1, b"wrong!")] {
             let conn = ConnId { slot, generation: 0 };
-            let work = Work::Connection(conn, Arc::clone(&hash));
+            let work = Work::Connection { conn, hash: Arc::clone(&hash), wants_scram: true };
             link.check(Check { shard: 0, work, password: password.to_vec() });
         }
         drop(link);
@@ -254,7 +299,10 @@ mod tests {
         let mut answers: Vec<_> = letters
             .iter()
             .map(|letter| match letter {
-                Letter::Verified { conn, verdict } => (conn.slot, *verdict),
+                Letter::Verified { conn, verdict, scram } => {
+                    assert_eq!(scram.is_some(), *verdict == Verdict::Good);
+                    (conn.slot, *verdict)
+                }
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -240,6 +240,9 @@ pub trait Store: Send + Sync + 'static {
     /// Every log, in no order.
     fn logs(&self) -> Result<Vec<(LogId, LogStats)>, StoreError>;
 
+    /// The value of a record. Sees what was committed before the call, and holds up no commit.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
     /// Every record of `space`, in the order of the keys.
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 

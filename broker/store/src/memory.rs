@@ -173,6 +173,10 @@ impl Store for MemoryStore {
         Ok(self.maps().logs.iter().map(|(id, log)| (*id, log.stats())).collect())
     }
 
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.maps().records.get(&(space, Bytes::copy_from_slice(key))).cloned())
+    }
+
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         let maps = self.maps();
         let of_space =

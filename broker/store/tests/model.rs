@@ -152,6 +152,11 @@ fn same(disk: &SledStore, memory: &MemoryStore, probe: u64) {
             assert_eq!(paged(disk, Space(space), limit), expected, "pages of space {space}, {limit:?}");
             assert_eq!(paged(memory, Space(space), limit), expected, "pages of space {space}, {limit:?}");
         }
+        for number in 0..13 {
+            let key = key(number);
+            let (found, expected) = (disk.get(Space(space), &key), memory.get(Space(space), &key));
+            assert_eq!(found.expect("get"), expected.expect("get"), "space {space}, {key:?}");
+        }
         let mut walked: Vec<_> = Records::new(disk, Space(space)).collect::<Result<_, _>>().expect("a walk");
         walked.sort();
         assert_eq!(walked, expected, "walk over space {space}");

@@ -1,7 +1,7 @@
 //! The commands that do one thing: each asks the broker and prints the answer. The chat uses them too.
 
 use crate::{
-    commands::{Ask, Create, History, List, Say, Settings, Somebody, Sought, Token, Visibility},
+    commands::{Ask, Create, History, List, Say, Search, Settings, Somebody, Sought, Token, Visibility},
     failure::Failure,
     listen,
     print::Printer,
@@ -36,7 +36,8 @@ pub(crate) async fn run(client: &Client, command: Ask, printer: Printer) -> Resu
         Ask::Members { place } => return members(client, &place, printer).await,
         Ask::Friends(somebody) => return friends(client, somebody, printer).await,
         Ask::Ignore(somebody) => return ignored(client, somebody, printer).await,
-        Ask::Search { text, kind } => return search(client, text, kind, printer).await,
+        Ask::Search(search) => return searched(client, search, printer).await,
+        Ask::Find { text, kind } => return find(client, text, kind, printer).await,
         Ask::Token(token) => return tokens(client, token, printer).await,
         Ask::Create(create) => return made(client, create, printer).await,
         Ask::Settings(settings) => return set(client, settings, printer).await,
@@ -352,18 +353,43 @@ async fn ignored(client: &Client, somebody: Somebody, printer: Printer) -> Resul
     }
 }
 
-async fn search(
-    client: &Client,
-    text: String,
-    kind: Option<Sought>,
-    printer: Printer,
-) -> Result<(), Failure> {
+async fn searched(client: &Client, search: Search, printer: Printer) -> Result<(), Failure> {
+    let Search { words, room, group, with, from, before, after, count } = search;
+    let place = match (room, group, with) {
+        (Some(room), ..) => Some(Place::room(&room)?),
+        (None, Some(group), _) => Some(Place::group(&group)?),
+        (None, None, Some(user)) => Some(Place::user(&user)?),
+        (None, None, None) => None,
+    };
+    let edge = |text: String| text.parse().map_or(request::Edge::Time(text), request::Edge::Seq);
+    let page = u32::try_from(count).unwrap_or(u32::MAX).clamp(1, request::FIND_HITS);
+    let mut pages = client.search(request::Find {
+        query: words.join(" "),
+        place: place.map(|place| place.to_string()),
+        from,
+        before: before.map(edge),
+        after: after.map(edge),
+        limit: Some(page),
+        next: None,
+    });
+    let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+    while left > 0 {
+        let Some(hits) = pages.next().await else { break };
+        for hit in hits?.into_iter().take(left) {
+            printer.hit(&hit)?;
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+async fn find(client: &Client, text: String, kind: Option<Sought>, printer: Printer) -> Result<(), Failure> {
     let kind = kind.map(|kind| match kind {
         Sought::User => request::Sought::User,
         Sought::Room => request::Sought::Room,
         Sought::Group => request::Sought::Group,
     });
-    let found = client.search(&request::Search { text, kind, count: Some(request::LIST_ENTRIES) }).await?;
+    let found = client.look_up(&request::Search { text, kind, count: Some(request::LIST_ENTRIES) }).await?;
     found.users.iter().try_for_each(|user| person(user, printer))?;
     found.places.iter().try_for_each(|place| info(place, printer))?;
     if found.more { printer.note("there are more") } else { Ok(()) }

@@ -155,8 +155,10 @@ pub(crate) enum Ask {
     Friends(Somebody),
     /// List those whom one does not hear; add or remove somebody
     Ignore(Somebody),
+    /// Look for words in what was said
+    Search(Search),
     /// Look for people, rooms and groups by a part of their names
-    Search {
+    Find {
         /// The part
         text: String,
         /// Only these
@@ -296,6 +298,36 @@ pub(crate) struct History {
     /// At or after an RFC 3339 time, or so long ago
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<String>,
+}
+
+/// What is looked for in what was said.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("where"))]
+pub(crate) struct Search {
+    /// Words that all must occur; `word*` is the beginning of one, `"two words"` stand together
+    #[arg(required = true)]
+    pub(crate) words: Vec<String>,
+    /// Only in this room; without, in every place that one is in
+    #[arg(long, group = "where")]
+    pub(crate) room: Option<String>,
+    /// Only in this group
+    #[arg(long, group = "where")]
+    pub(crate) group: Option<String>,
+    /// Only in the private messages with this user
+    #[arg(long, group = "where", value_name = "USER")]
+    pub(crate) with: Option<String>,
+    /// Only what this user said
+    #[arg(long, value_name = "USER")]
+    pub(crate) from: Option<String>,
+    /// Before an RFC 3339 time, or, in one place, a number
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) before: Option<String>,
+    /// From an RFC 3339 time on, or, in one place, after a number
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) after: Option<String>,
+    /// The newest so many
+    #[arg(short = 'n', long, default_value_t = 50)]
+    pub(crate) count: u64,
 }
 
 /// Which rooms or groups.

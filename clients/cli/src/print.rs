@@ -5,7 +5,7 @@
 
 use crate::failure::Failure;
 use katydid_chat::{base64, time};
-use katydid_sdk::{Change, Event, HistoryEntry, Json, Message, Place, Refusal, UserEvent, json};
+use katydid_sdk::{Change, Event, HistoryEntry, Json, Message, Place, Refusal, UserEvent, json, request};
 use serde::Serialize;
 use std::{
     borrow::Cow,
@@ -150,6 +150,14 @@ impl Printer {
         let what = if channel == "msg" { String::new() } else { format!(" {channel}") };
         let stamp = self.stamp(*time_ms);
         self.line(&safe(&format!("{stamp}{place} #{seq} {from}{what}: {text}")))
+    }
+
+    /// Something that was found by its words.
+    pub(crate) fn hit(self, hit: &request::FoundEntry) -> Result<(), Failure> {
+        let text = hit.text.as_deref().unwrap_or("(too long for a page)");
+        let stamp = self.stamp(time::parse(&hit.time).unwrap_or(0));
+        let edited = if hit.edited.is_some() { " (edited)" } else { "" };
+        self.show(&format!("{stamp}{} #{} {}{edited}: {text}", hit.place, hit.seq, hit.from), hit)
     }
 
     /// Anything that happens.

@@ -215,3 +215,24 @@ fn a_session_that_is_kept_hears_what_was_said_meanwhile() {
     let heard = run(broker.cli("bob").args(phone), &["listen", "Home", "-c", "2"]);
     assert_eq!(out(&heard), "room/Home #1 ann: 1\nroom/Home #2 ann: 2\n");
 }
+
+#[test]
+fn what_was_said_is_searched() {
+    let broker = Broker::start();
+    for text in ["the first Café", "nothing", "a cafe, at last"] {
+        out(&run(&mut broker.cli("ann"), &["say", "Home", text]));
+    }
+    let found = run(&mut broker.cli("bob"), &["search", "cafe", "--room", "Home"]);
+    assert_eq!(out(&found), "room/Home #3 ann: a cafe, at last\nroom/Home #1 ann: the first Café\n");
+    let found =
+        run(broker.cli("bob").arg("--json"), &["search", "\"the first\"", "--room", "Home", "-n", "1"]);
+    let found: serde_json::Value = serde_json::from_str(&out(&found)).expect("JSON");
+    assert_eq!((&found["seq"], &found["text"]), (&1.into(), &"the first Café".into()));
+    let found =
+        run(&mut broker.cli("bob"), &["search", "cafe", "--room", "Home", "--before", "3", "--from", "ann"]);
+    assert_eq!(out(&found), "room/Home #1 ann: the first Café\n");
+    let found = run(&mut broker.cli("bob"), &["search", "cafe"]);
+    assert_eq!(out(&found), "", "bob is in no room");
+    let refused = run(&mut broker.cli("bob"), &["search", "?", "--room", "Home"]);
+    assert!(!refused.status.success() && err(&refused).contains("search.bad-query"), "{}", err(&refused));
+}

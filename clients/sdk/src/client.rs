@@ -1,7 +1,7 @@
 //! The handle of a client: what one can say and ask. Cheap to clone; every clone means the same session.
 
 use crate::{
-    Ack, Draft, Events, History, Join, Json, Options, Place, Proof, Refusal, Replay, Secret, Window,
+    Ack, Draft, Events, History, Join, Json, Options, Place, Proof, Refusal, Replay, Search, Secret, Window,
     contract,
     driver::Driver,
     link::Dialer,
@@ -277,6 +277,12 @@ impl Client {
     /// The past of a place, page by page.
     pub fn history(&self, place: &Place, window: Window) -> History {
         History::new(self.clone(), place, window)
+    }
+
+    /// Looks for words in what was said, page by page: what one may read of [`request::Find::place`], or of every place that
+    /// one is in. What a query is stands in `topics.md`.
+    pub fn search(&self, what: request::Find) -> Search {
+        Search::new(self.clone(), what)
     }
 
     /// Hears one more topic filter that is none of a place, such as `user/bob/presence`; it comes as an event.

@@ -59,6 +59,7 @@ mod options;
 mod outlet;
 mod place;
 mod refusal;
+mod search;
 mod session;
 mod verbs;
 
@@ -72,5 +73,6 @@ pub use options::{Address, Options, Proof, Secret, Tls};
 pub use place::Place;
 pub use refusal::Refusal;
 pub use request::Act;
+pub use search::Search;
 pub use serde_json::{Value as Json, json};
 pub use verbs::Root;

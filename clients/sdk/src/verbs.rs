@@ -99,7 +99,7 @@ impl Client {
     }
 
     /// Looks for people and places by a part of their names.
-    pub async fn search(&self, what: &request::Search) -> Result<request::Found, Refusal> {
+    pub async fn look_up(&self, what: &request::Search) -> Result<request::Found, Refusal> {
         self.ask(what).await
     }
 

@@ -40,12 +40,19 @@ impl Session {
                 let text = text.into();
                 let call = match to {
                     To::User(user) => Call::Tell { user, text, name: None },
-                    To::Group(group) => Call::Say { place: Place::group(&group), text, name: None },
+                    To::Group(group) => Call::Say { place: Place::of_id(&group), text, name: None },
                 };
                 (call, Doing::Said)
             }
             Command::Invite { group: Some(group), user: Some(user) } => {
-                (requests::add_member(&group, &user), Doing::Invite { group })
+                let is_me = self.login.as_ref().is_some_and(|login| *login.user == *user);
+                let call = match Place::of_id(&group) {
+                    // Who invites oneself to a room enters it.
+                    place @ Place::Room(_) if is_me => Call::Join { place, password: None, last: 0 },
+                    Place::Room(room) => requests::invite_to_room(&room, &user),
+                    Place::Group(_) => requests::add_member(&group, &user),
+                };
+                (call, Doing::Invite { group })
             }
             Command::Invite { group: Some(_), user: None } => {
                 return self.refuse(name, id.as_ref(), "request.bad-field", "To is missing", side);
@@ -54,7 +61,10 @@ impl Session {
                 let members: Vec<_> = user.as_deref().into_iter().collect();
                 (requests::create_secret_group(&members), Doing::Create)
             }
-            Command::Leave { group } => (requests::leave_group(&group), Doing::Leave { group }),
+            Command::Leave { group } => match Place::of_id(&group) {
+                place @ Place::Room(_) => (Call::Leave { place }, Doing::LeaveRoom { group }),
+                Place::Group(_) => (requests::leave_group(&group), Doing::Leave { group }),
+            },
             Command::Update(update) => {
                 let is_offline = update.status.as_deref().is_some_and(is_offline);
                 if is_offline {
@@ -67,7 +77,7 @@ impl Session {
             Command::History { to, count, since_ms } => {
                 let place = match &to {
                     To::User(user) => format!("user/{user}"),
-                    To::Group(group) => format!("group/{group}"),
+                    To::Group(group) => Place::of_id(group).to_string(),
                 };
                 let from = since_ms.map(time::format);
                 (requests::history(&place, count, from.as_deref()), Doing::History { to })
@@ -180,7 +190,7 @@ impl Session {
                 return self.go_on(Open { name, id, tag: 0, doing }, side);
             }
             Doing::Said => json!({"Seq": answer.get("seq")}),
-            Doing::Invite { group } => json!({"Group": group}),
+            Doing::Invite { group } | Doing::LeaveRoom { group } => json!({"Group": group}),
             Doing::Create => {
                 let group = answer.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
                 self.join(&group, side);

@@ -188,7 +188,7 @@ impl Server {
 
     fn show_as(&mut self, link: Link, is_somebodys: bool) {
         let Some(client) = self.clients.get_mut(&link) else { return };
-        let shown = if is_somebodys { map::marked(&client.nick) } else { client.nick.clone() };
+        let shown = map::shown_elsewhere(&client.nick, is_somebodys);
         client.shown = Some(shown.clone());
         if let Some(known) = client.user.as_ref().and_then(|user| self.nicks.get_mut(user)) {
             known.shown = shown;

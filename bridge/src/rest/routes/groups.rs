@@ -1,4 +1,5 @@
-//! Groups and what is said in them. A group's id is its name.
+//! Groups and what is said in them. A group's id is its name; a room, where other protocols are, is a group whose id is
+//! `room/x`: one adds oneself to enter it, and deletes it to leave it.
 
 use super::{Asked, PAGE, page_of};
 use crate::{
@@ -90,7 +91,7 @@ pub(super) async fn one(
 
 /// A group with its members.
 async fn whole(desk: &Desk, asked: &Asked, group: &str) -> Result<Value, Problem> {
-    let place = Place::group(group);
+    let place = Place::of_id(group);
     let mut members = Vec::new();
     let mut after: Option<String> = None;
     loop {
@@ -113,6 +114,9 @@ pub(super) async fn put(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let members = asked.given.users("members")?.ok_or_else(|| Problem::field("members is missing"))?;
+    if let Place::Room(room) = Place::of_id(&group) {
+        return enter(&desk, &asked, &room, &members).await;
+    }
     match make(&desk, &asked, Some(group.clone()), &members, None).await {
         Err(problem) if problem.code == "group.exists" => {}
         made => return made,
@@ -132,9 +136,26 @@ pub(super) async fn add(
         Some(ids) => ids,
         None => vec![asked.given.needed(&["userid", "user"])?],
     };
+    if let Place::Room(room) = Place::of_id(&group) {
+        return enter(&desk, &asked, &room, &ids).await;
+    }
     let members = users(&desk, &asked, &ids).await?;
     add_all(&asked, &group, &members).await?;
     Ok(answer(StatusCode::OK, &whole(&desk, &asked, &group).await?))
+}
+
+/// Who asks enters a room, and everybody else is invited to it.
+async fn enter(desk: &Desk, asked: &Asked, room: &str, ids: &[String]) -> Result<Response, Problem> {
+    let others = users(desk, asked, ids).await?;
+    for id in ids {
+        if desk.user(&asked.me, id).await? == asked.me.user {
+            asked.me.enter_room(room).await?;
+        }
+    }
+    for other in &others {
+        asked.me.ask(requests::invite_to_room(room, other)).await?;
+    }
+    Ok(answer(StatusCode::OK, &whole(desk, asked, &Place::room(room).id()).await?))
 }
 
 async fn add_all(asked: &Asked, group: &str, members: &[String]) -> Result<(), Problem> {
@@ -149,6 +170,11 @@ async fn add_all(asked: &Asked, group: &str, members: &[String]) -> Result<(), P
 
 /// `DELETE /Group/{GroupId}`: its owner deletes it, anybody else leaves it.
 pub(super) async fn delete(Path(group): Path<String>, asked: Asked) -> Result<Response, Problem> {
+    let place = Place::of_id(&group);
+    if let Place::Room(_) = place {
+        asked.me.leave(place).await?;
+        return Ok((StatusCode::NO_CONTENT, Body::empty()).into_response());
+    }
     match asked.me.ask(requests::delete_group(&group)).await {
         Err(refusal) if refusal.code == "room.not-owner" => {
             asked.me.ask(requests::leave_group(&group)).await?;
@@ -156,7 +182,7 @@ pub(super) async fn delete(Path(group): Path<String>, asked: Asked) -> Result<Re
         outcome => drop(outcome?),
     }
     // Fails where the deletion has ended it.
-    let _ = asked.me.ask(Call::Leave { place: Place::group(&group) }).await;
+    let _ = asked.me.leave(place).await;
     Ok((StatusCode::NO_CONTENT, Body::empty()).into_response())
 }
 
@@ -168,7 +194,7 @@ pub(super) async fn say(
 ) -> Result<Response, Problem> {
     asked.is_from_me(&desk, &["userid"]).await?;
     let text = asked.given.needed(&["message"])?.into();
-    let said = asked.me.ask(Call::Say { place: Place::group(&group), text, name: None }).await?;
+    let said = asked.me.ask(Call::Say { place: Place::of_id(&group), text, name: None }).await?;
     Ok(answer(StatusCode::CREATED, &json!({"index": said.get("seq")})))
 }
 
@@ -179,6 +205,7 @@ pub(super) async fn conversation(
     asked: Asked,
 ) -> Result<Response, Problem> {
     let before = asked.given.index()?.filter(|index| *index > 0);
-    let page = asked.me.ask(requests::history_before(&format!("group/{group}"), PAGE, before)).await?;
+    let page =
+        asked.me.ask(requests::history_before(&Place::of_id(&group).to_string(), PAGE, before)).await?;
     Ok(page_of(&desk, &asked.me, &page).await)
 }

@@ -24,6 +24,7 @@ impl Session {
             Doing::SignIn { voice, is_registered } => self.let_in(voice, is_registered, &answer, side),
             Doing::EnterHome { login } => {
                 // A second login replaces the first, and only when it has worked.
+                self.part(side);
                 if let Some(old) = self.login.replace(login) {
                     let tag = self.tag();
                     side.ask(old.voice, tag, Call::SignOut);
@@ -48,13 +49,24 @@ impl Session {
                 self.status(Status::OK, side);
             }
             Doing::Broadcast => self.release(side),
+            Doing::FindUser { name, then } => {
+                if requests::read_signed_in(&answer).1 == Kind::Guest {
+                    return self.send_to(self.users.user(&name).to_owned(), then, side);
+                }
+                self.users.shown(&name, None);
+                self.send_to(name, then, side);
+            }
             Doing::Count { counter, word } => {
                 let number = requests::read_counter(&answer, counter);
                 side.write(format!("@ret {word} {number}\r\n"));
             }
             Doing::ListGroups(groups) => self.list_groups(groups, &answer, side),
-            Doing::JoinGroup { place } => {
-                self.enter_group(place, requests::listed(&answer).number, side);
+            Doing::FindToJoin { place, password } => {
+                self.join_group(place, password.as_ref(), requests::has_role(&answer), side);
+            }
+            Doing::JoinGroup { place, was_member } => {
+                let number = requests::listed(&answer).number;
+                self.enter_group(Group { place, number, was_member }, side);
             }
             Doing::LeaveGroup => self.left_group(side),
             Doing::ListMessages { parent, posts } => self.list_messages(parent, posts, &answer, side),
@@ -77,6 +89,13 @@ impl Session {
             Doing::Broadcast => {
                 self.release(side);
                 About::ThisRoom
+            }
+            Doing::FindUser { name, then } => {
+                return self.send_to(self.users.user(&name).to_owned(), then, side);
+            }
+            // A secret group lets in who knows its password.
+            Doing::FindToJoin { place, password } => {
+                return self.join_group(place, password.as_ref(), false, side);
             }
             // The document knows no failure of it.
             Doing::LeaveGroup => return self.left_group(side),
@@ -185,9 +204,14 @@ impl Session {
         side.write(lines);
     }
 
-    fn enter_group(&mut self, place: Place, number: u64, side: &mut Side<'_>) {
+    fn join_group(&mut self, place: Place, password: Option<&Secret>, was_member: bool, side: &mut Side<'_>) {
+        let call = requests::join_group(place.name(), password);
+        self.ask(call, Doing::JoinGroup { place, was_member }, side);
+    }
+
+    fn enter_group(&mut self, group: Group, side: &mut Side<'_>) {
         let Some(login) = &mut self.login else { return };
-        if let Some(old) = login.group.replace(Group { place, number }) {
+        if let Some(old) = login.group.replace(group) {
             self.also_ask(requests::leave_group(old.place.name()), side);
         }
         self.status(Status::OK, side);

@@ -1,6 +1,6 @@
 //! Commands to calls.
 
-use super::{Doing, Login, Session};
+use super::{Doing, Login, Session, ToUser};
 use crate::{
     chat::{Call, Place, Secret, Voice},
     machine::Side,
@@ -87,14 +87,9 @@ impl Session {
                 let say = Call::Say { place: now.room, text: Bytes::from(text), name: None };
                 self.ask(say, Doing::Broadcast, side);
             }
-            Command::SendTo { user, text } => {
-                let user = self.users.user(&user).to_owned();
-                let tell = Call::Tell { user, text: Bytes::from(text), name: None };
-                self.ask(tell, Doing::Plain(About::User), side);
-            }
+            Command::SendTo { user, text } => self.address(user, ToUser::Text(text), side),
             Command::PeerToPeer { user, port, address } => {
-                let call = requests::offer_peer(self.users.user(&user), &port, &address);
-                self.ask(call, Doing::Plain(About::User), side);
+                self.address(user, ToUser::Peer(port, address), side);
             }
             Command::History { count } => {
                 self.history = count;
@@ -108,6 +103,23 @@ impl Session {
             | Command::ChangeRoom { .. }) => self.about_rooms(command, &now, side),
             command => self.about_groups(command, &now, side),
         }
+    }
+
+    /// A name that was shown for somebody else is its user's all the same, if there is one.
+    fn address(&mut self, name: String, then: ToUser, side: &mut Side<'_>) {
+        if self.users.is_taken(&name) {
+            self.ask(requests::profile(&name), Doing::FindUser { name, then }, side);
+        } else {
+            self.send_to(name, then, side);
+        }
+    }
+
+    pub(super) fn send_to(&mut self, user: String, what: ToUser, side: &mut Side<'_>) {
+        let call = match what {
+            ToUser::Text(text) => Call::Tell { user, text: Bytes::from(text), name: None },
+            ToUser::Peer(port, address) => requests::offer_peer(&user, &port, &address),
+        };
+        self.ask(call, Doing::Plain(About::User), side);
     }
 
     fn about_rooms(&mut self, command: Command, now: &Now, side: &mut Side<'_>) {
@@ -164,7 +176,7 @@ impl Session {
                 if now.group.as_ref() == Some(&place) {
                     return self.status(Status::OK, side);
                 }
-                self.ask(requests::join_group(&name, password.as_ref()), Doing::JoinGroup { place }, side);
+                self.ask(requests::info(&place), Doing::FindToJoin { place, password }, side);
             }
             Command::LeaveGroup => match &now.group {
                 Some(group) => self.ask(requests::leave_group(group.name()), Doing::LeaveGroup, side),

@@ -90,11 +90,19 @@ impl Directory {
         }
     }
 
-    pub(super) fn registered_with(&mut self, new: NewAccount, hash: &str) -> Result<Registered, Code> {
+    pub(super) fn registered_with(
+        &mut self,
+        new: NewAccount,
+        hash: &str,
+        scram: Option<&str>,
+    ) -> Result<Registered, Code> {
         let key = self.free_name(&new.name, new.uid)?;
         let hash = shared(hash).ok_or(Code::Failed)?;
         let uid = self.add_account(&new.name, key, Some(hash));
         if let Some(user) = self.people.all.get_mut(&uid) {
+            if let Some(account) = &mut user.account {
+                account.scram = scram.and_then(shared);
+            }
             user.profile.email = new.email.filter(|email| !email.is_empty());
             user.profile.display = new.display.filter(|display| !display.is_empty());
         }
@@ -117,8 +125,9 @@ impl Directory {
 
     pub(super) fn hash(&mut self, password: String, pending: Pending) {
         let ticket = self.next_ticket();
+        let wants_scram = matches!(pending, Pending::Register { .. } | Pending::Password { .. });
         self.pending.insert(ticket, pending);
-        self.out.push(Effect::Hash { ticket, password: password.into_bytes() });
+        self.out.push(Effect::Hash { ticket, wants_scram, password: password.into_bytes() });
     }
 
     fn is_of_file(&self, uid: Uid) -> bool {
@@ -175,11 +184,12 @@ impl Directory {
         }
     }
 
-    pub(super) fn new_password(&mut self, reply: &Reply, uid: Uid, hash: &str) {
+    pub(super) fn new_password(&mut self, reply: &Reply, uid: Uid, hash: &str, scram: Option<&str>) {
         let account = self.people.all.get_mut(&uid).and_then(|user| user.account.as_mut());
         let outcome = match (account, shared(hash)) {
             (Some(account), Some(hash)) => {
                 account.hash = Some(hash);
+                account.scram = scram.and_then(shared);
                 self.keep_user(uid);
                 Ok(Some(Done {}))
             }
@@ -307,11 +317,14 @@ impl Directory {
         if let Some(email) = ask.email {
             profile.email = Some(email).filter(|email| !email.is_empty());
         }
-        if let Some(deletes) = ask.delete_on_delivery {
-            profile.delete_on_delivery = deletes;
-        }
+        let forgets = ask.delete_on_delivery.filter(|forgets| *forgets != profile.delete_on_delivery);
+        profile.delete_on_delivery = forgets.unwrap_or(profile.delete_on_delivery);
         if user.account.is_some() {
             self.keep_user(asker.uid);
+        }
+        if forgets.is_some() {
+            self.tell_forgets(asker.uid, true);
+            self.forget_delivered(asker.uid);
         }
         self.retain_profile(asker.uid);
         self.profile(asker.uid, true).map(Some).ok_or(Code::UserNotFound)

@@ -30,9 +30,25 @@ pub enum Proof<'a> {
     /// A password, or a token in its place. Never kept, never shown.
     Password(&'a [u8]),
     /// A password that was checked against the hash of [`SignIn::Check`], and fits.
-    Checked,
-    /// A password that was checked and does not fit.
+    Checked {
+        /// Its verifier for SCRAM (text of [`crate::scram::Verifier`]), where it was asked for.
+        scram: Option<&'a str>,
+    },
+    /// A password or a proof that was checked and does not fit.
     Failed,
+    /// The same of something else, for which this is the answer.
+    Rejected(crate::code::Code),
+    /// It wants to prove by SCRAM that it knows the password.
+    Scram,
+    /// It has, against the verifier of [`SignIn::Challenge`].
+    Proven,
+    /// An access token of the provider that has not been looked at; the name may be empty.
+    Token,
+    /// An access token that is good, for this name.
+    Vouched {
+        /// Whom the provider knows: its name and the subject.
+        identity: &'a str,
+    },
     /// A client certificate, checked by the listener.
     Certificate,
 }
@@ -115,12 +131,23 @@ pub enum Command<'a> {
         /// What kind of user.
         kind: UserKind,
     },
-    /// A message was numbered in a place: for counters, expiry when unused, mentions. Told at most once a tick and place.
+    /// A message was numbered in a place: for counters, expiry when unused. Told at most once a tick and place.
     Said {
         /// The place.
         place: &'a str,
         /// The newest number.
         seq: u64,
+    },
+    /// A message in a room or group names people (see [`crate::mention`]): who may read it there is told, once in a while.
+    Mentioned {
+        /// The place.
+        place: &'a str,
+        /// The number of the message.
+        seq: u64,
+        /// Who said it.
+        from: &'a str,
+        /// Words that may be names, with punctuation after them.
+        names: &'a [Box<str>],
     },
     /// A request (`topics.md`): answered by [`Effect::Answer`], at once or later.
     Request {
@@ -148,6 +175,8 @@ pub enum Command<'a> {
         ticket: Ticket,
         /// The hash.
         phc: &'a str,
+        /// The verifier for SCRAM (text of [`crate::scram::Verifier`]), where it was asked for.
+        scram: Option<&'a str>,
     },
     /// The answer to [`Effect::Verify`].
     Verified {
@@ -160,6 +189,15 @@ pub enum Command<'a> {
     Evicted {
         /// As asked.
         ticket: Ticket,
+    },
+    /// The answer to [`Effect::Search`].
+    Found {
+        /// As asked.
+        ticket: Ticket,
+        /// What was found, in the order of the spots; or why nobody looked.
+        findings: &'a Result<crate::search::Findings, crate::code::Code>,
+        /// How long the answer may be.
+        bytes: usize,
     },
     /// What an [`Effect::Erase`] asked for is done, and on disk.
     Erased {
@@ -184,7 +222,18 @@ pub enum SignIn {
     Check {
         /// The hash.
         hash: Arc<str>,
+        /// Whether a password that fits is to be told with its verifier for SCRAM.
+        wants_scram: bool,
     },
+    /// The client is to answer a challenge of SCRAM; then comes [`Proof::Proven`] or [`Proof::Failed`].
+    Challenge {
+        /// What the answer is checked against; nobody's, where there is no such account.
+        verifier: Box<crate::scram::Verifier>,
+        /// The server's part of the nonce.
+        nonce: String,
+    },
+    /// The access token is to be checked; then comes [`Proof::Vouched`] or [`Proof::Rejected`].
+    CheckToken,
     /// Refused, with a code such as `login.wrong-password`.
     Refused(crate::code::Code),
 }
@@ -336,6 +385,13 @@ pub enum Effect {
         /// [`crate::request::refusal`] with [`crate::code::Code::Failed`].
         id: Option<String>,
     },
+    /// Look for words in the logs of places, on another thread, and say [`Command::Found`].
+    Search {
+        /// Of the request; comes back with what was found.
+        ticket: Ticket,
+        /// What, and where.
+        quest: Box<crate::search::Quest>,
+    },
     /// Whom a user does not hear, from here on, in every session.
     Ignores {
         /// The user.
@@ -343,10 +399,27 @@ pub enum Effect {
         /// Those who are not heard.
         ignored: Arc<[Arc<str>]>,
     },
+    /// Whether private messages to a user are forgotten once they are delivered, from here on, in every session.
+    Forgets {
+        /// The user.
+        user: Arc<str>,
+        /// Whether they are.
+        forgets: bool,
+    },
+    /// Take what was said to a user in a pair off the disk, as far as every session of the user that listens to it has
+    /// acknowledged it.
+    Forget {
+        /// The place.
+        place: Place,
+        /// The user.
+        user: Arc<str>,
+    },
     /// Hash a password with Argon2id on another thread, and say [`Command::Hashed`].
     Hash {
         /// Comes back with the answer.
         ticket: Ticket,
+        /// Whether it is an account's, for which a verifier for SCRAM is made too.
+        wants_scram: bool,
         /// The password, wiped after use.
         password: Vec<u8>,
     },

@@ -1,7 +1,7 @@
 //! Secrets of the directory's own: tokens and names that nobody guesses, drawn from a seed by SHA-256.
 //!
 //! The seed comes from the driver, 32 bytes of the system's entropy at each start, or any bytes in a test that wants the
-//! same history twice. It is never stored.
+//! same history twice. It is never stored; one secret that was drawn from it is.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -9,6 +9,8 @@ use std::fmt::Write;
 pub(super) struct Chance {
     seed: [u8; 32],
     drawn: u64,
+    /// What the salts of names that are not there are made of: drawn once, and kept for ever.
+    pub(super) kept: Option<String>,
 }
 
 impl std::fmt::Debug for Chance {
@@ -19,7 +21,7 @@ impl std::fmt::Debug for Chance {
 
 impl Chance {
     pub(super) fn new(seed: [u8; 32]) -> Self {
-        Self { seed, drawn: 0 }
+        Self { seed, drawn: 0, kept: None }
     }
 
     /// So many bytes of chance (at most 32), in hexadecimal.

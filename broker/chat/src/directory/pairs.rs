@@ -29,7 +29,7 @@ pub(super) fn pair_rules() -> Arc<PlaceRules> {
     })
 }
 
-fn ordered(a: Uid, b: Uid) -> (Uid, Uid) {
+pub(super) fn ordered(a: Uid, b: Uid) -> (Uid, Uid) {
     (a.min(b), a.max(b))
 }
 
@@ -115,6 +115,11 @@ impl Directory {
         self.out.push(Effect::Rules { place: pair.place.clone(), rules: None });
         self.out.push(Effect::Evict { ticket, place: pair.place.clone(), user: None });
         self.out.push(Effect::Drop { place: pair.place });
+    }
+
+    /// The place of a pair that is there.
+    pub(super) fn pair_place(&self, a: Uid, b: Uid) -> Option<Place> {
+        self.pairs.get(&ordered(a, b)).map(|pair| pair.place.clone())
     }
 
     /// The two users of `{a}/{b}`, if both exist and are in this order.

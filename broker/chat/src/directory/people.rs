@@ -47,6 +47,7 @@ pub(super) struct User {
     pub(super) requests: Bucket,
     pub(super) pages: Bucket,
     pub(super) guesses: Bucket,
+    pub(super) mentions: Bucket,
     /// When the anonymous name is looked at again, in steady time.
     pub(super) hold: Option<u64>,
 }
@@ -64,6 +65,10 @@ pub(super) struct ProfileState {
 pub(super) struct Account {
     pub(super) number: u64,
     pub(super) hash: Option<Arc<str>>,
+    /// The verifier of the same password for SCRAM.
+    pub(super) scram: Option<Arc<str>>,
+    /// Whose it is at the provider that vouched for it.
+    pub(super) identity: Option<Arc<str>>,
     pub(super) created_ms: u64,
     pub(super) seen_ms: u64,
     pub(super) address: Option<String>,
@@ -113,6 +118,7 @@ impl User {
             requests: Bucket::default(),
             pages: Bucket::default(),
             guesses: Bucket::default(),
+            mentions: Bucket::default(),
             hold: None,
         }
     }
@@ -156,6 +162,8 @@ impl User {
                     name: self.name.to_string(),
                     number: account.number,
                     hash: account.hash.as_deref().map(str::to_owned),
+                    scram: account.scram.as_deref().map(str::to_owned),
+                    identity: account.identity.as_deref().map(str::to_owned),
                     created_ms: account.created_ms,
                     seen_ms: account.seen_ms,
                     address: account.address.clone(),
@@ -267,6 +275,8 @@ impl Directory {
         let account = Account {
             number: self.numbers.account,
             hash,
+            scram: None,
+            identity: None,
             created_ms: self.clock.wall,
             seen_ms: 0,
             address: None,
@@ -321,6 +331,7 @@ impl Directory {
             self.hold_name(uid, hold_ms);
         }
         self.tell_ignored(uid, false);
+        self.tell_forgets(uid, false);
         self.changed_state(uid);
     }
 
@@ -348,6 +359,7 @@ impl Directory {
         if self.user(uid).is_some_and(|user| user.connected == 1) {
             self.came_or_went(uid, true);
         }
+        self.forget_delivered(uid);
         self.changed_state(uid);
     }
 
@@ -387,6 +399,7 @@ impl Directory {
         if user.account.is_none() && user.sessions.is_empty() {
             self.remove_user(ended.uid);
         } else {
+            self.forget_delivered(ended.uid);
             self.changed_state(ended.uid);
         }
     }

@@ -84,7 +84,7 @@ impl Directory {
         self.schedule_flush();
     }
 
-    fn schedule_flush(&mut self) {
+    pub(super) fn schedule_flush(&mut self) {
         if self.flush.is_none() {
             let at = self.clock.steady.saturating_add(self.rules.presence_interval_ms);
             self.flush = Some(at);
@@ -109,6 +109,7 @@ impl Directory {
         for pid in std::mem::take(&mut self.dirty_places) {
             self.tell_place(pid);
         }
+        self.tell_mentions();
     }
 
     pub(super) fn presence(&self, uid: Uid) -> Option<Presence> {

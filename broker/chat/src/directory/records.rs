@@ -19,7 +19,8 @@ pub(super) const FRIEND: u8 = b'h';
 pub(super) const IGNORED: u8 = b'i';
 pub(super) const PAIR: u8 = b'j';
 pub(super) const TOKEN: u8 = b'k';
-pub(super) const ERASURE: u8 = b'l';
+pub(super) const SECRET: u8 = b'l';
+pub(super) const ERASURE: u8 = b'm';
 
 /// The version that is written, and the only one there has been.
 pub(super) const VERSION: u8 = 1;
@@ -36,6 +37,10 @@ pub(super) struct AccountRecord {
     pub(super) number: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) hash: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) scram: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) identity: Option<String>,
     pub(super) created_ms: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) seen_ms: u64,
@@ -168,6 +173,13 @@ pub(super) struct TokenRecord {
     pub(super) created_ms: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) expires_ms: u64,
+}
+
+/// What the directory keeps to itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SecretRecord {
+    pub(super) v: u8,
+    pub(super) seed: String,
 }
 
 /// The key of a record about one thing.

@@ -121,6 +121,7 @@ impl Directory {
             "ignore/list" => self.run(asker, body, Self::ignore_list),
             "offer" => self.run(asker, body, Self::offer),
             "history" => self.run(asker, body, Self::history),
+            "history/search" => self.run(asker, body, Self::find_said),
             "counters" => self.run(asker, body, Self::counters),
             "board/post" => self.run(asker, body, Self::board_post),
             "board/list" => self.run(asker, body, Self::board_list),

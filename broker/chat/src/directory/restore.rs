@@ -5,7 +5,7 @@ use super::people::{Account, BROKER_UID, Uid, User};
 use super::places::{HOME, Member, Pid, PlaceState, Root, SettingsState};
 use super::records::{
     self, AccountRecord, AnonymousRecord, LinkRecord, MemberRecord, NameRecord, NumbersRecord, PlaceRecord,
-    PostRecord, TokenRecord,
+    PostRecord, SecretRecord, TokenRecord,
 };
 use super::sign_in::Token;
 use super::{Directory, Effect};
@@ -73,6 +73,11 @@ impl Directory {
                 self.add_pair(one, other);
                 Some(())
             }
+            records::SECRET => {
+                let record: SecretRecord = records::parse(value)?;
+                self.chance.kept = Some(record.seed);
+                Some(())
+            }
             records::TOKEN => self.read_token(rest.try_into().ok()?, records::parse(value)?),
             records::ERASURE => {
                 let record: NameRecord = records::parse(value)?;
@@ -112,6 +117,8 @@ impl Directory {
         user.account = Some(Account {
             number: record.number,
             hash: record.hash.map(Into::into),
+            scram: record.scram.map(Into::into),
+            identity: record.identity.map(Into::into),
             created_ms: record.created_ms,
             seen_ms: record.seen_ms,
             address: record.address,
@@ -203,6 +210,10 @@ impl Directory {
 
     /// With the first time that is told: what is always there, and what becomes due.
     pub(super) fn start(&mut self) {
+        if self.chance.kept.is_none() {
+            self.chance.kept = Some(self.chance.hex(32));
+            self.out.extend(self.secret_record().map(|(key, value)| Effect::Put { key, value }));
+        }
         let key = name::room_key(HOME).unwrap_or_default();
         if !self.places.by_key.contains_key(&(Root::Room, key.clone())) {
             let settings = SettingsState { expiry_secs: 0, ..self.usual_settings(Root::Room) };
@@ -227,11 +238,17 @@ impl Directory {
         }
     }
 
+    fn secret_record(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let record = SecretRecord { v: records::VERSION, seed: self.chance.kept.clone()? };
+        Some((records::key(records::SECRET, b""), records::value(&record)))
+    }
+
     /// Every record as it must be on disk now.
     #[cfg(test)]
     pub(super) fn records(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut all: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         all.extend([self.numbers_record()]);
+        all.extend(self.secret_record());
         for (&uid, user) in self.people.all.iter().filter(|(uid, _)| **uid != BROKER_UID) {
             all.extend(user.record());
             all.extend(user.friends.keys().filter_map(|&other| self.friend_record(uid, other)));
@@ -266,6 +283,8 @@ impl Directory {
         broker.account = Some(Account {
             number: 0,
             hash: None,
+            scram: None,
+            identity: None,
             created_ms: 0,
             seen_ms: 0,
             address: None,

@@ -35,6 +35,8 @@ pub struct Rules {
     pub memberships_per_user: usize,
     /// Names of rooms and groups that only the operator makes; `*` stands for anything. Compared in lower case.
     pub reserved_places: Vec<String>,
+    /// Whether access tokens of an OpenID Connect provider let people in.
+    pub openid: bool,
     /// Names that nobody takes without the operator, in the same form.
     pub reserved_users: Vec<String>,
     /// Seconds unused after which a room deletes itself, unless its owner says otherwise; 0 is never.
@@ -78,6 +80,8 @@ pub struct FileAccount {
     pub name: Arc<str>,
     /// The PHC string.
     pub hash: Arc<str>,
+    /// The verifier for SCRAM (text of [`crate::scram::Verifier`]).
+    pub scram: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for FileAccount {
@@ -87,11 +91,16 @@ impl std::fmt::Debug for FileAccount {
 }
 
 impl Rules {
-    /// These rules with the accounts of a password file: pairs of name and PHC string. Names that are none are left out.
+    /// These rules with the accounts of a password file: name, PHC string, and verifier for SCRAM. Names that are
+    /// none are left out.
     #[must_use]
-    pub fn with_accounts<'a>(mut self, accounts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let keyed = accounts.into_iter().filter_map(|(name, hash)| {
-            let account = FileAccount { name: name.into(), hash: hash.into() };
+    pub fn with_accounts<'a>(
+        mut self,
+        accounts: impl IntoIterator<Item = (&'a str, &'a str, Option<&'a str>)>,
+    ) -> Self {
+        let keyed = accounts.into_iter().filter_map(|(name, hash, scram)| {
+            let scram = scram.map(Into::into);
+            let account = FileAccount { name: name.into(), hash: hash.into(), scram };
             name::user_key(name).ok().map(|key| (key, account))
         });
         self.accounts = Arc::new(keyed.collect());
@@ -118,6 +127,7 @@ impl Default for Rules {
             places_per_user: 1000,
             places: 200_000,
             memberships_per_user: 10_000,
+            openid: false,
             reserved_places: Vec::new(),
             reserved_users: Vec::new(),
             room_expiry_secs: 30 * 24 * 60 * 60,

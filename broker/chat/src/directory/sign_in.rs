@@ -5,6 +5,7 @@ use super::{Directory, Proof, SignIn, chance, clock::Bucket};
 use crate::code::Code;
 use crate::name::{self, NameError};
 use crate::permission::UserKind;
+use crate::scram::Verifier;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -77,6 +78,11 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether a password looks like a JWT: a header, which begins with `{"`, and two more parts.
+fn is_access_token(password: &[u8]) -> bool {
+    password.starts_with(b"eyJ") && password.iter().filter(|&&byte| byte == b'.').count() == 2
+}
+
 pub(super) fn name_code(error: NameError) -> Code {
     match error {
         NameError::TooLong => Code::NameTooLong,
@@ -90,39 +96,64 @@ impl Directory {
     }
 
     fn try_sign_in(&mut self, name: &str, proof: Proof<'_>, address: Option<IpAddr>) -> Result<SignIn, Code> {
-        let key = name::user_key(name).map_err(name_code)?;
+        let key = match (name, proof) {
+            // Of a token that says itself whose it is, nobody knows the name yet.
+            ("", Proof::Token | Proof::Rejected(_)) => String::new(),
+            _ => name::user_key(name).map_err(name_code)?,
+        };
         if key == name::BROKER || key.starts_with(GUEST) {
             return Err(Code::NameReserved);
         }
         if self.erasing.contains_key(&key) {
             return Err(Code::NameReserved);
         }
-        let has_nobody = self.rules.accounts.is_empty() && self.people.by_number.is_empty();
         match proof {
-            // Where there is nobody to be, a password proves nothing and is not looked at.
-            Proof::Password(_) if has_nobody && self.rules.anonymous => {
-                self.anonymous(name, key, false, address)
-            }
             Proof::None { exclusive } => self.anonymous(name, key, exclusive, address),
             Proof::Certificate => {
                 let uid = self.proven(name, key)?;
                 self.let_in(uid)
             }
             Proof::Password(password) => self.with_password(name, &key, password, address),
-            Proof::Checked => {
-                let uid = match self.registered(&key) {
-                    Some(uid) => uid,
-                    None if self.rules.accounts.contains_key(&key) => self.proven(name, key)?,
-                    None => return Err(Code::LoginUnknownName),
-                };
+            Proof::Checked { scram } => {
+                let uid = self.checked(name, key, address)?;
+                self.learn_scram(uid, scram);
                 self.let_in(uid)
             }
-            Proof::Failed => {
-                let (now, rates) = (self.clock.steady, self.failure_rates());
-                self.attempts.failed(&key, address, now, rates);
-                Err(Code::LoginWrongPassword)
+            Proof::Proven => {
+                let uid = self.checked(name, key, address)?;
+                self.let_in(uid)
             }
+            Proof::Failed => Err(self.rejected(&key, address, Code::LoginWrongPassword)),
+            Proof::Rejected(code) => Err(self.rejected(&key, address, code)),
+            Proof::Scram => self.with_scram(name, &key, address),
+            Proof::Token => self.with_token(&key, address),
+            Proof::Vouched { identity } => self.vouched(name, key, identity),
         }
+    }
+
+    /// The account whose password was checked. Many may be under way at once: those that come out after the limit was
+    /// reached tell nobody whether they were right.
+    fn checked(&mut self, name: &str, key: String, address: Option<IpAddr>) -> Result<Uid, Code> {
+        self.may_sign_in(&key, address)?;
+        match self.registered(&key) {
+            Some(uid) => Ok(uid),
+            None if self.rules.accounts.contains_key(&key) => self.proven(name, key),
+            None => Err(Code::LoginUnknownName),
+        }
+    }
+
+    fn rejected(&mut self, key: &str, address: Option<IpAddr>, code: Code) -> Code {
+        if let Err(code) = self.may_sign_in(key, address) {
+            return code;
+        }
+        let (now, rates) = (self.clock.steady, self.failure_rates());
+        self.attempts.failed(key, address, now, rates);
+        code
+    }
+
+    fn may_sign_in(&mut self, key: &str, address: Option<IpAddr>) -> Result<(), Code> {
+        let (now, rates) = (self.clock.steady, self.failure_rates());
+        if self.attempts.may_try(key, address, now, rates) { Ok(()) } else { Err(Code::RateSignIn) }
     }
 
     fn failure_rates(&self) -> (u64, u64) {
@@ -183,10 +214,11 @@ impl Directory {
         password: &[u8],
         address: Option<IpAddr>,
     ) -> Result<SignIn, Code> {
-        let (now, rates) = (self.clock.steady, self.failure_rates());
-        if !self.attempts.may_try(key, address, now, rates) {
-            return Err(Code::RateSignIn);
+        self.may_sign_in(key, address)?;
+        if self.rules.openid && is_access_token(password) {
+            return Ok(SignIn::CheckToken);
         }
+        let (now, rates) = (self.clock.steady, self.failure_rates());
         if !self.is_registered(name, key)? {
             self.attempts.failed(key, address, now, rates);
             return Err(Code::LoginUnknownName);
@@ -202,14 +234,77 @@ impl Directory {
         {
             return self.let_in(uid);
         }
-        let of_file = self.rules.accounts.get(key).map(|account| account.hash.clone());
-        match of_file.or_else(|| account.and_then(|account| account.hash.clone())) {
-            Some(hash) => Ok(SignIn::Check { hash }),
+        let of_file = self.rules.accounts.get(key).map(|account| (account.hash.clone(), false));
+        let own = account.and_then(|account| Some((account.hash.clone()?, account.scram.is_none())));
+        match of_file.or(own) {
+            Some((hash, wants_scram)) => Ok(SignIn::Check { hash, wants_scram }),
             None => {
                 self.attempts.failed(key, address, now, rates);
                 Err(Code::LoginWrongPassword)
             }
         }
+    }
+
+    /// An account from before there were verifiers gets one with its next password.
+    fn learn_scram(&mut self, uid: Uid, scram: Option<&str>) {
+        let account = self.people.all.get_mut(&uid).and_then(|user| user.account.as_mut());
+        if let (Some(account), Some(scram)) = (account, scram.and_then(shared))
+            && account.hash.is_some()
+            && account.scram.is_none()
+        {
+            account.scram = Some(scram);
+            self.keep_user(uid);
+        }
+    }
+
+    /// Who asks for a name that is not there gets a challenge too, and is told nothing.
+    fn with_scram(&mut self, name: &str, key: &str, address: Option<IpAddr>) -> Result<SignIn, Code> {
+        self.may_sign_in(key, address)?;
+        let verifier = if self.is_registered(name, key) == Ok(true) {
+            let own = || {
+                let user = self.registered(key).and_then(|uid| self.user(uid));
+                user.and_then(|user| user.account.as_ref()).and_then(|account| account.scram.clone())
+            };
+            let text = match self.rules.accounts.get(key) {
+                Some(of_file) => of_file.scram.clone(),
+                None => own(),
+            };
+            let Some(text) = text else { return Err(self.rejected(key, address, Code::LoginNoScram)) };
+            Verifier::parse(&text).ok_or(Code::Failed)?
+        } else {
+            Verifier::of_nobody(self.chance.kept.as_deref().unwrap_or_default().as_bytes(), name)
+        };
+        Ok(SignIn::Challenge { verifier: Box::new(verifier), nonce: self.chance.hex(18) })
+    }
+
+    fn with_token(&mut self, key: &str, address: Option<IpAddr>) -> Result<SignIn, Code> {
+        self.may_sign_in(key, address)?;
+        if !self.rules.openid {
+            return Err(self.rejected(key, address, Code::LoginBadAccessToken));
+        }
+        Ok(SignIn::CheckToken)
+    }
+
+    /// Somebody for whom the provider vouches: the account is made at the first time, and is nobody else's from then on.
+    fn vouched(&mut self, name: &str, key: String, identity: &str) -> Result<SignIn, Code> {
+        if self.rules.accounts.contains_key(&key) {
+            return Err(Code::LoginOtherAccount);
+        }
+        if let Some(uid) = self.registered(&key) {
+            self.is_registered(name, &key)?;
+            let account = self.user(uid).and_then(|user| user.account.as_ref());
+            let is_theirs = account.is_some_and(|account| account.identity.as_deref() == Some(identity));
+            return if is_theirs { self.let_in(uid) } else { Err(Code::LoginOtherAccount) };
+        }
+        if self.rules.reserves_user(&key) {
+            return Err(Code::NameReserved);
+        }
+        let uid = self.proven(name, key)?;
+        if let Some(account) = self.people.all.get_mut(&uid).and_then(|user| user.account.as_mut()) {
+            account.identity = shared(identity);
+        }
+        self.keep_user(uid);
+        self.let_in(uid)
     }
 
     fn token_fits(&self, uid: Uid, password: &[u8]) -> bool {

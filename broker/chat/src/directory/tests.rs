@@ -1,8 +1,11 @@
 mod boards;
 mod contract;
+mod find;
 mod input;
 mod people;
 mod places;
+mod proofs;
 mod random;
+mod rights;
 mod scale;
 mod world;

@@ -81,21 +81,29 @@ impl Engine {
                     Crossing::History(Box::new(HistoryOf { place, window, without, id, bytes, ticket }))
                 });
             }
+            Effect::Search { ticket, quest } => self.outputs.push_back(Output::Search { ticket, quest }),
             Effect::Ignores { user, ignored } => self.ignores(user, ignored),
-            Effect::Hash { ticket, password } => self.outputs.push_back(Output::Hash { ticket, password }),
+            Effect::Hash { ticket, wants_scram, password } => {
+                self.outputs.push_back(Output::Hash { ticket, wants_scram, password });
+            }
+            Effect::Forgets { user, forgets } => {
+                let sessions = self.desk.as_deref().map(|desk| desk.sessions_of(&user)).unwrap_or_default();
+                for (session, at) in sessions {
+                    self.tell(at.shard, Crossing::Forgets { index: at.index, session, forgets });
+                }
+            }
+            Effect::Forget { place, user } => self.forget_delivered(place, user),
             Effect::Verify { ticket, hash, password } => {
                 self.outputs.push_back(Output::VerifyFor { ticket, hash, password });
             }
             Effect::Disconnect { user, ends } => {
                 let sessions = self.desk.as_deref().map(|desk| desk.sessions_of(&user)).unwrap_or_default();
-                for (session, at) in sessions {
-                    self.tell(at.shard, Crossing::Dismiss { index: at.index, session, ends });
-                }
+                self.answer(Finished::Dismissed(sessions, ends));
             }
             Effect::End { session } => {
                 let at = self.desk.as_deref().and_then(|desk| desk.sessions.get(&session)).cloned();
                 if let Some(at) = at {
-                    self.tell(at.shard, Crossing::Dismiss { index: at.index, session, ends: true });
+                    self.answer(Finished::Dismissed(vec![(session, at)], true));
                 }
             }
             Effect::Erase { user } => {
@@ -156,9 +164,10 @@ impl Engine {
         let Some(at) = desk.sessions.get(&session).cloned() else { return };
         let joining = desk.joining.as_mut().filter(|joining| joining.session == session);
         let (ticket, asked, moves) = match joining {
-            Some(Joining { ticket, start, moves, places, .. }) => {
+            Some(Joining { ticket, only, start, moves, places, .. }) => {
                 *places += u32::from(ticket.is_some());
-                (*ticket, *start, *moves)
+                let is_meant = only.as_ref().is_none_or(|only| only == place);
+                (*ticket, start.filter(|_| is_meant), *moves && is_meant)
             }
             None => (None, None, false),
         };
@@ -187,7 +196,7 @@ impl Engine {
     }
 
     /// How long the answer to a request may be.
-    fn answer_bytes(&self, ticket: u64) -> usize {
+    pub(super) fn answer_bytes(&self, ticket: u64) -> usize {
         match self.desk.as_deref().and_then(|desk| desk.askers.get(ticket as usize)) {
             Some(Asker::Request { bytes, .. }) => *bytes,
             _ => super::requests::ANSWER_BYTES,

@@ -3,9 +3,9 @@
 use super::{Asked, Shown};
 use crate::{
     Engine,
-    acks::sign_in_reason,
     io::{ConnId, Output},
     link::{Pause, Phase},
+    mutant::Mutant,
     session::Session,
 };
 use katydid_chat::{code::Code, directory::SignIn, permission::UserKind};
@@ -22,6 +22,9 @@ impl Engine {
 
     /// The directory has answered.
     pub(crate) fn on_signed_in(&mut self, conn: ConnId, outcome: SignIn) {
+        if self.links.by_conn(conn).is_some_and(|link| matches!(link.phase, Phase::Open(_))) {
+            return self.on_signed_in_again(conn, outcome);
+        }
         match outcome {
             SignIn::Enter { kind: UserKind::Anonymous, .. } if !self.lets_anonymous_in(conn) => {
                 if self.take_request(conn).is_some() {
@@ -33,21 +36,20 @@ impl Engine {
                 let Some(mut request) = self.take_request(conn) else { return };
                 request.account = Some(user);
                 request.kind = kind;
+                self.conclude_exchange(conn, &mut request);
                 self.enter(conn.slot, *request);
             }
-            SignIn::Check { hash } => {
+            SignIn::Check { hash, wants_scram } => {
                 let Some(link) = self.links.by_conn(conn) else { return };
                 let Phase::Verifying(request) = &mut link.phase else { return };
                 request.is_checked_for_directory = true;
                 let password =
                     request.password.take().map_or_else(Vec::new, |mut secret| std::mem::take(&mut secret.0));
-                self.outputs.push_back(Output::Verify { conn, hash, password });
+                self.outputs.push_back(Output::Verify { conn, hash, wants_scram, password });
             }
-            SignIn::Refused(code) => {
-                if self.take_request(conn).is_some() {
-                    self.refuse_connect_for(conn.slot, sign_in_reason(code), Some(code));
-                }
-            }
+            SignIn::Challenge { verifier, nonce } => self.challenge(conn, *verifier, &nonce),
+            SignIn::CheckToken => self.check_token(conn),
+            SignIn::Refused(code) => self.refuse_sign_in(conn, code),
         }
     }
 
@@ -112,9 +114,17 @@ impl Engine {
         }
     }
 
+    /// Whether private messages to a session's user are forgotten once they are delivered.
+    pub(crate) fn set_forgets(&mut self, index: u32, id: u64, forgets: bool) {
+        if let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) {
+            session.forgets = forgets;
+        }
+    }
+
     /// Whom a session's user does not hear.
     pub(crate) fn set_ignored(&mut self, index: u32, id: u64, ignored: Arc<[Arc<str>]>) {
-        if let Some(session) = self.sessions.by_index(index).filter(|session| session.id == id) {
+        let session = self.sessions.by_index(index).filter(|session| session.id == id);
+        if let Some(session) = session.filter(|_| !Mutant::IgnoredHeard.is_on()) {
             session.ignored = (!ignored.is_empty()).then_some(ignored);
         }
     }

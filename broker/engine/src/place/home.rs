@@ -62,6 +62,8 @@ pub(crate) struct Home {
     pub(super) looked_up: LookUp,
     /// The `id`s of what was said lately.
     pub(super) ids: Option<Box<RecentIds>>,
+    /// Numbers below which what was said to a user is forgotten, since the broker started.
+    pub(super) forgotten: HashMap<Arc<str>, u64, FixedState>,
     /// The newest number that the directory was told of, and when.
     told: (u64, u64),
 }
@@ -102,7 +104,7 @@ pub(crate) enum Fetch {
     /// Where a member starts; the number to take when the log has nothing.
     Start { place: Arc<str>, entrant: Entrant, otherwise: u64, is_evicted: bool },
     /// A page for a member who is behind.
-    Page { shard: ShardId, ticket: u64, otherwise: u64 },
+    Page { place: Arc<str>, shard: ShardId, ticket: u64, otherwise: u64 },
     /// A page of a session's queue: the session's index and identifier.
     Queue { index: u32, session: u64 },
     /// The entry that an event names.
@@ -111,6 +113,8 @@ pub(crate) enum Fetch {
     Ids { place: Arc<str> },
     /// What a place holds beyond what its rules let it keep.
     Excess { place: Arc<str> },
+    /// A page of a pair's log, from which what was delivered to a user is forgotten.
+    Forget { place: Arc<str>, user: Arc<str>, below: u64 },
     /// A page of the log from which a user is erased.
     Erase { place: Arc<str> },
     /// Entries for the answer to a request.
@@ -140,6 +144,7 @@ impl Home {
             markers: HashMap::default(),
             looked_up: LookUp::Nothing,
             ids: None,
+            forgotten: HashMap::default(),
             told: (0, 0),
         }
     }
@@ -185,6 +190,7 @@ impl Home {
         self.kept = BTreeMap::new();
         self.standings = HashMap::default();
         self.ids = None;
+        self.forgotten = HashMap::default();
         self.looked_up = LookUp::Nothing;
     }
 
@@ -298,7 +304,7 @@ impl Engine {
         let keep = Entry { seq, time_ms, bytes: entry.to_disk() };
         self.journal.push(katydid_store::Op::Append { log, entry: keep });
         if let Some(mark) = arrival.mark.filter(|_| !Mutant::UnmarkedInbound.is_on()) {
-            self.journal.push(persist::put_inbound(mark));
+            self.journal.push(persist::settle_mark(mark));
         }
         let commit = self.journal.pending_number();
         if let Some(home) = self.homes.get_mut(place) {
@@ -433,20 +439,22 @@ impl Engine {
         if from < tail_first && home.first < tail_first {
             let query = ReadQuery::From { seq: from, entries: PAGE_ENTRIES, bytes: PAGE_BYTES };
             let log = home.log;
-            return self.fetch(log, query, Fetch::Page { shard, ticket, otherwise: tail_first });
+            let place = home.name.clone();
+            return self.fetch(log, query, Fetch::Page { place, shard, ticket, otherwise: tail_first });
         }
         let at = home.tail.partition_point(|(entry, _)| entry.seq < from);
         let page: Vec<Shared> =
             home.tail.iter().skip(at).take(PAGE_ENTRIES).map(|(entry, _)| entry.clone()).collect();
         let next = page.last().map_or(home.next, |last| last.seq + 1);
-        self.page_to(shard, ticket, page, next);
+        let first = home.first;
+        self.page_to(shard, ticket, page, (next, first));
     }
 
-    fn page_to(&mut self, shard: ShardId, ticket: u64, entries: Vec<Shared>, next: u64) {
+    fn page_to(&mut self, shard: ShardId, ticket: u64, entries: Vec<Shared>, (next, first): (u64, u64)) {
         if shard == self.shard {
-            self.on_page(ticket, entries, next);
+            self.on_page(ticket, entries, next, first);
         } else {
-            self.send_to(shard, Crossing::Page { ticket, entries, next });
+            self.send_to(shard, Crossing::Page { ticket, entries, next, first });
         }
     }
 
@@ -467,14 +475,15 @@ impl Engine {
                 let start = entries.first().map_or(otherwise, |entry| entry.seq.min(otherwise));
                 self.entered_at_home(&place, entrant, start);
             }
-            Fetch::Page { shard, ticket, otherwise } => {
+            Fetch::Page { place, shard, ticket, otherwise } => {
                 let page: Vec<Shared> = entries
                     .iter()
                     .filter_map(|entry| Message::from_disk(&entry.bytes))
                     .map(Arc::new)
                     .collect();
                 let next = entries.last().map_or(otherwise, |last| last.seq + 1);
-                self.page_to(shard, ticket, page, next);
+                let first = self.homes.get(&place).map_or(0, |home| home.first);
+                self.page_to(shard, ticket, page, (next, first));
             }
             Fetch::Queue { index, session } => self.page_queue(index, session, entries),
             Fetch::Named { place, seq } => self.on_named(&place, seq, entries),
@@ -484,6 +493,7 @@ impl Engine {
                     self.forget_below(&place, first.seq);
                 }
             }
+            Fetch::Forget { place, user, below } => self.on_forget(&place, &user, below, entries),
             Fetch::Erase { place } => self.on_erase(place, entries),
             Fetch::History(gathering) => self.on_history(*gathering, entries),
         }

@@ -1,7 +1,10 @@
 //! Who is in a place: entering through a subscription, leaving with the last one, resting while away, and where each
 //! member stands on disk.
 
-use super::view::{Member, View, Within, grant};
+use super::{
+    lagging::list,
+    view::{Member, UNSAVED, View, Within, grant},
+};
 use crate::{
     Engine,
     crossing::{Crossing, Entered, Entry, Start, home},
@@ -11,6 +14,7 @@ use crate::{
     persist,
     session::{Origin, Seat, Sent, Session, Subscription},
 };
+use foldhash::fast::FixedState;
 use katydid_chat::{
     code::Code,
     topic::{self, Filter as ChatFilter, Replay, Root},
@@ -19,7 +23,10 @@ use katydid_mqtt::{
     packet::{QoS, RetainHandling},
     session::Resend,
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 /// Why a session enters a place.
 #[derive(Debug, Clone, Copy)]
@@ -85,18 +92,19 @@ impl Engine {
         self.ask(Asked::Enter { ticket, session, place, password, restored, start });
     }
 
-    /// A wildcard subscription: its session is a member of every such place that its user is in.
+    /// A wildcard subscription: its session is a member of every such place that its user is in. Where it starts is said of
+    /// `only` one place, or of all.
     pub(crate) fn enter_all(
         &mut self,
         pending: Option<u64>,
         index: u32,
-        root: Root,
+        (root, only): (Root, Option<Arc<str>>),
         (start, moves): (Option<Start>, bool),
     ) {
         let Some(session) = self.sessions.peek(index).map(|session| session.id) else { return };
         let entering = |pending| EnteringAll { pending, places: None, answered: 0 };
         let ticket = pending.map(|pending| self.entering_all.insert(entering(pending)) as u64);
-        self.ask(Asked::EnterAll { ticket, session, root: root.as_str(), start, moves });
+        self.ask(Asked::EnterAll { ticket, session, root: root.as_str(), only, start, moves });
     }
 
     /// The view of a place; it is made when it is not there.
@@ -304,7 +312,7 @@ impl Engine {
                 member.replay_below = next;
                 member.page = VecDeque::new();
             }
-            return;
+            return known.map_or((), |seat| self.stir_member(view_index, seat.member));
         }
         let member = view.members.insert(Member {
             session: index,
@@ -319,8 +327,11 @@ impl Engine {
             kept: VecDeque::new(),
             page_next: 0,
             sent_below: 0,
+            is_listed: false,
+            saved: UNSAVED,
         }) as u32;
         session.seats.push(Seat { view: view_index, member });
+        self.stir_member(view_index, member);
     }
 
     /// Brings the members of a session in line with its subscriptions: the filters of each, and which places it is in.
@@ -414,53 +425,67 @@ impl Engine {
     }
 
     fn set_resting(&mut self, index: u32, is_resting: bool) {
-        let Some(session) = self.sessions.peek(index) else { return };
-        for seat in &session.seats {
+        let Some(session) = self.sessions.by_index(index) else { return };
+        session.lagging = None;
+        for at in 0..session.seats.len() {
+            let seat = session.seats[at];
             let view = &mut self.views[seat.view as usize];
             let next = view.next;
             let member = &mut view.members[seat.member as usize];
             member.is_resting = is_resting;
+            member.is_listed = false;
             if is_resting {
                 member.page = VecDeque::new();
             } else {
                 // What was said meanwhile is new to it: no RETAIN on it.
                 member.replay_below = member.replay_below.min(next);
+                if member.cursor < next || !member.kept.is_empty() {
+                    list(session, member, seat);
+                }
             }
         }
     }
 
-    /// Writes where a session stands in each of its places.
+    /// Writes where a session stands in each of its places, where that is not what is written.
     pub(crate) fn save_positions(&mut self, index: u32) {
-        let Some(session) = self.sessions.peek(index) else { return };
-        for seat in session.seats.clone() {
-            self.save_seat(index, seat);
-        }
+        let seats = self.sessions.peek(index).map_or(Vec::new(), |session| session.seats.clone());
+        self.save_seats(index, &seats);
     }
 
     fn save_position(&mut self, index: u32, view_index: u32) {
         let Some(session) = self.sessions.peek(index) else { return };
         if let Some(seat) = session.seats.iter().find(|seat| seat.view == view_index).copied() {
-            self.save_seat(index, seat);
+            self.save_seats(index, &[seat]);
         }
     }
 
-    fn save_seat(&mut self, index: u32, seat: Seat) {
+    fn save_seats(&mut self, index: u32, seats: &[Seat]) {
         let Some(session) = self.sessions.peek(index) else { return };
         if !session.is_persistent() || !self.journal.is_on() {
             return;
         }
-        let view = &self.views[seat.view as usize];
-        let member = &view.members[seat.member as usize];
-        let in_flight = session.outbound.iter().filter_map(|resend| match resend {
-            Resend::Publish {
+        // The first number in flight, by log.
+        let mut in_flight: HashMap<u64, u64, FixedState> = HashMap::default();
+        for resend in session.outbound.iter() {
+            if let Resend::Publish {
                 qos: QoS::AtLeastOnce,
                 message: Sent { origin: Origin::Place(log, seq), .. },
                 ..
-            } if *log == view.log && !Mutant::PositionTooFar.is_on() => Some(*seq),
-            _ => None,
-        });
-        let position = in_flight.min().map_or(member.cursor, |seq| seq.min(member.cursor));
-        self.journal.push(persist::put_position(session.id, &view.name, position));
+            } = resend
+                && !Mutant::PositionTooFar.is_on()
+            {
+                let first = in_flight.entry(*log).or_insert(*seq);
+                *first = (*first).min(*seq);
+            }
+        }
+        for seat in seats {
+            let view = &mut self.views[seat.view as usize];
+            let member = &mut view.members[seat.member as usize];
+            let position = in_flight.get(&view.log).map_or(member.cursor, |seq| *seq.min(&member.cursor));
+            if std::mem::replace(&mut member.saved, position) != position {
+                self.journal.push(persist::put_position(session.id, &view.name, position));
+            }
+        }
     }
 
     /// Places whose view nobody needs recent entries of give them back.
@@ -473,7 +498,12 @@ impl Engine {
 
 /// A session's filters for a place, and whether it is there: by a subscription that names the place, or by one for all
 /// such places once it was admitted.
-fn filters_of(session: &Session, place: &str, is_admitted: bool, only: Option<&str>) -> (Vec<Within>, bool) {
+pub(super) fn filters_of(
+    session: &Session,
+    place: &str,
+    is_admitted: bool,
+    only: Option<&str>,
+) -> (Vec<Within>, bool) {
     let root = topic::root_of(place);
     let me = session.name.as_deref();
     let (named, all) = match root {

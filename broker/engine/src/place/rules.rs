@@ -8,6 +8,7 @@ use crate::{
     desk::Asked,
     journal::Waiter,
     message::{Message, Shared},
+    mutant::Mutant,
     persist,
 };
 use katydid_chat::{
@@ -91,7 +92,8 @@ impl Engine {
         };
         for index in members {
             let Some(session) = self.sessions.by_index(index) else { continue };
-            if user.is_some_and(|user| session.name.as_ref() != Some(user)) {
+            if Mutant::EvictionSkipped.is_on() || user.is_some_and(|user| session.name.as_ref() != Some(user))
+            {
                 continue;
             }
             let id = session.id;

@@ -17,7 +17,7 @@ use katydid_chat::{
     permission::{Deed, UserKind, permits},
     topic::{self, Channel, Said, Topic},
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// What the front of the held messages waits for, from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,14 +44,14 @@ enum Verdict {
 
 /// What an event does to an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     Edit,
     Delete,
     React,
     Pin,
 }
 
-/// Refusals that a shard tells people of in a second, at most: each costs an entry of a log.
+/// Refusals and gaps that a shard tells people of in a second, at most: each costs an entry of a log.
 const NOTICES: u32 = 64;
 
 impl Engine {
@@ -92,11 +92,16 @@ impl Engine {
             Verdict::Yes => {
                 self.number(place, arrival);
                 self.remember_id(place, said.from, &arrival.message);
+                self.look_for_mentions(place, said, arrival);
             }
-            Verdict::No(code) => self.deny(said, arrival, code),
+            Verdict::No(code) => {
+                self.deny(said, arrival, code);
+                self.forget_will(arrival.mark);
+            }
             Verdict::Later => return false,
-            Verdict::Answered => {}
+            Verdict::Answered => self.forget_will(arrival.mark),
             Verdict::Done => {
+                self.forget_will(arrival.mark);
                 if let Some(reply) = arrival.reply {
                     self.reply(reply, Outcome::SUCCESS);
                 }
@@ -125,11 +130,13 @@ impl Engine {
         let By::User { kind, .. } = arrival.by else {
             return if self.has_number(place) { Verdict::Yes } else { Verdict::Later };
         };
+        if said.channel == Channel::Post {
+            return Verdict::No(Code::Reserved);
+        }
         let standing = home.standings.get(said.from).copied();
         let deed = match said.channel {
             Channel::Read => Deed::Mark,
-            Channel::Post => Deed::Post,
-            Channel::Message | Channel::Event | Channel::Typing => Deed::Say,
+            Channel::Message | Channel::Event | Channel::Typing | Channel::Post => Deed::Say,
         };
         if let Err(code) = permits(deed, rules, standing, kind) {
             return Verdict::No(code);
@@ -150,7 +157,7 @@ impl Engine {
             None => return Verdict::Later,
             Some(Some(numbered)) => {
                 if let Some(mark) = arrival.mark {
-                    self.journal.push(persist::put_inbound(mark));
+                    self.journal.push(persist::settle_mark(mark));
                 }
                 self.acknowledge(arrival, numbered);
                 return Verdict::Answered;
@@ -180,6 +187,31 @@ impl Engine {
 
     /// Tells a user by an event that something it published was refused.
     pub(crate) fn notify_refusal(&mut self, user: &str, topic: &str, code: Code) {
+        let payload = format!(
+            "{{\"type\":\"refused\",\"topic\":{},\"code\":\"{}\",\"reason\":\"{}\"}}",
+            serde_json::Value::from(topic),
+            code.as_str(),
+            code.reason()
+        );
+        self.notify(user, &payload);
+    }
+
+    /// Tells the user of a session that numbers of a place are gone before they were sent to it.
+    pub(super) fn notify_gap(&mut self, session: u32, place: &str, lost: Range<u64>) {
+        let Some(me) = self.sessions.peek(session).and_then(|session| session.name.clone()) else { return };
+        // The events themselves are in the log of such a pair.
+        if *place == *topic::pair(&me, BROKER) {
+            return;
+        }
+        let payload = serde_json::json!({
+            "type": "gap", "place": place, "after": lost.start.saturating_sub(1), "before": lost.end,
+            "lost": lost.end - lost.start,
+        });
+        self.notify(&me, &payload.to_string());
+    }
+
+    /// Says something to a user in the broker's name.
+    fn notify(&mut self, user: &str, payload: &str) {
         let second = self.now.mono_ms / 1000;
         if self.notices.0 != second {
             self.notices = (second, 0);
@@ -188,12 +220,6 @@ impl Engine {
         if self.notices.1 > NOTICES {
             return;
         }
-        let payload = format!(
-            "{{\"type\":\"refused\",\"topic\":{},\"code\":\"{}\",\"reason\":\"{}\"}}",
-            serde_json::Value::from(topic),
-            code.as_str(),
-            code.reason()
-        );
         let pair = topic::pair(user, BROKER);
         let topic = format!("user/{user}/event/{BROKER}");
         let message = Arc::new(Message::from_broker(&topic, payload.as_bytes(), false));
@@ -302,7 +328,7 @@ impl Engine {
 }
 
 /// What an event does, and to which number; `None` where it is no event. Types that the broker does not know do nothing.
-fn read_event(payload: &[u8]) -> Option<(Option<Act>, Option<u64>)> {
+pub(super) fn read_event(payload: &[u8]) -> Option<(Option<Act>, Option<u64>)> {
     let event: serde_json::Value = serde_json::from_slice(payload).ok()?;
     let seq = event.get("seq").map_or(Some(None), |seq| seq.as_u64().map(Some))?;
     let act = match event.get("type")?.as_str()? {

@@ -4,13 +4,16 @@
 //! its cursor is `next`; otherwise it is resting (its session is away), blocked (its connection takes no more: the pump
 //! comes back when it does), or reading a page of history.
 
-use super::run::{Kind, Packet, Run};
+use super::{
+    lagging::list,
+    run::{Kind, Packet, Run},
+};
 use crate::{
     Engine,
     crossing::Crossing,
     deliver::Delivering,
     message::Shared,
-    session::{Ids, Origin, Sent, Session},
+    session::{Ids, Origin, Seat, Sent, Session},
 };
 use katydid_mqtt::{
     packet::{PacketId, QoS, SubscribeOptions},
@@ -26,6 +29,9 @@ pub(crate) struct Within {
     pub(crate) options: SubscribeOptions,
     pub(crate) id: u32,
 }
+
+/// No position of a member is on disk.
+pub(super) const UNSAVED: u64 = u64::MAX;
 
 /// A session in a place.
 #[derive(Debug)]
@@ -50,6 +56,10 @@ pub(crate) struct Member {
     pub(crate) page_next: u64,
     /// QoS 2 messages below this were sent before a restart.
     pub(crate) sent_below: u64,
+    /// Whether its session knows that it has something to be sent.
+    pub(super) is_listed: bool,
+    /// Its position on disk, or [`UNSAVED`].
+    pub(super) saved: u64,
 }
 
 /// A page that was asked for: for a member of a view, by the identifier of its session.
@@ -158,9 +168,12 @@ impl View {
 
 /// What stopped a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
+    /// There is nothing for it now.
     UpToDate,
+    /// Its connection takes no more, or its window is full.
     Blocked,
+    /// It needs a page.
     Behind,
 }
 
@@ -204,8 +217,15 @@ impl Engine {
             if runs.deliver(&mut delivering, member) {
                 continue;
             }
-            if advance(&view, member, &mut delivering) == Stop::Behind {
-                behind.push(key as u32);
+            let seat = Seat { view: index, member: key as u32 };
+            match advance(&view, member, &mut delivering) {
+                Stop::UpToDate => {}
+                Stop::Behind => behind.push(seat.member),
+                Stop::Blocked => {
+                    if let Some(session) = delivering.sessions.by_index(member.session) {
+                        list(session, member, seat);
+                    }
+                }
             }
             if delivering.sessions.peek(member.session).is_some_and(Session::wants_listing) {
                 runs.moved.push(member.session);
@@ -235,18 +255,18 @@ impl Engine {
     }
 
     /// Moves a member on as far as its connection takes it.
-    pub(crate) fn advance_member(&mut self, index: u32, key: u32) {
-        let Some(view) = self.views.get_mut(index as usize) else { return };
+    pub(super) fn advance_member(&mut self, index: u32, key: u32) -> Stop {
+        let Some(view) = self.views.get_mut(index as usize) else { return Stop::UpToDate };
         let Some(mut member) =
             view.members.get_mut(key as usize).map(|member| std::mem::replace(member, vacant()))
         else {
-            return;
+            return Stop::UpToDate;
         };
         let view = std::mem::replace(view, View::new("".into()));
         let (_, mut delivering) = self.delivering();
         let cursor = member.cursor;
         let stop = if member.is_resting || member.is_reading {
-            Stop::Blocked
+            Stop::UpToDate
         } else {
             advance(&view, &mut member, &mut delivering)
         };
@@ -259,6 +279,7 @@ impl Engine {
         if stop == Stop::Behind {
             self.read_page(index, key);
         }
+        stop
     }
 
     fn read_page(&mut self, index: u32, key: u32) {
@@ -277,7 +298,7 @@ impl Engine {
     }
 
     /// A page of history for a member who is behind.
-    pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64) {
+    pub(crate) fn on_page(&mut self, ticket: u64, entries: Vec<Shared>, next: u64, first: u64) {
         let Some(reading) = self.reads.try_remove(ticket as usize) else { return };
         let Some(view) = self.views.get_mut(reading.view as usize) else { return };
         let Some(member) = view.members.get_mut(reading.member as usize) else { return };
@@ -288,13 +309,19 @@ impl Engine {
         member.is_reading = false;
         // A member that was moved meanwhile needs another page: between its cursor and this one there may be entries.
         if member.cursor == reading.from {
+            // Retention goes before cursors: what it had not been sent, and was not asking for as history, is lost.
+            let lost = reading.from.max(member.replay_below)..first;
             member.page = entries.into_iter().filter(|entry| entry.seq >= reading.from).collect();
             member.page_next = next;
             if member.page.is_empty() {
                 member.cursor = member.cursor.max(next);
             }
+            if !lost.is_empty() {
+                let place = view.name.clone();
+                self.notify_gap(session, &place, lost);
+            }
         }
-        self.sessions.mark_ready(session);
+        self.stir_member(reading.view, reading.member);
     }
 
     /// Something said in a place that is not kept: to the members who are here.
@@ -337,6 +364,8 @@ fn vacant() -> Member {
         kept: VecDeque::new(),
         page_next: 0,
         sent_below: 0,
+        is_listed: false,
+        saved: UNSAVED,
     }
 }
 
@@ -467,11 +496,7 @@ impl Runs<'_> {
         let Some(session) = delivering.sessions.by_index(member.session) else { return false };
         let Some(slot) = session.link else { return false };
         let keeps_exactly_once = qos == QoS::ExactlyOnce && session.is_persistent();
-        if keeps_exactly_once
-            || session.ignored.is_some()
-            || session.held > 0
-            || !delivering.settings.access.is_open()
-        {
+        if keeps_exactly_once || session.ignored.is_some() || session.held > 0 {
             return false;
         }
         let Some(link) = delivering.links.by_slot(slot) else { return false };

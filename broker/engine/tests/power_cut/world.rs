@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use katydid_engine::{ConnId, Engine, Input, Now, Output, Peer, ReadQuery, Restored, Settings, ShardId};
+use katydid_engine::{
+    ConnId, Engine, Entropy, Input, Now, Output, Peer, ReadQuery, Restored, Settings, ShardId,
+};
 use katydid_store::{Entry, Limit, LogId, Op, SledStore, Space, Store};
 
 use super::Chance;
@@ -50,7 +52,8 @@ impl World {
         settings.rooms.tail_bytes = 2_000;
         let settings = Arc::new(settings);
         World {
-            engines: katydid_engine::start(&settings, shards, seed ^ 77, now, &restored).expect("it starts"),
+            engines: katydid_engine::start(&settings, shards, Entropy::replayed(seed ^ 77), now, &restored)
+                .expect("it starts"),
             store,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             commits: Vec::new(),

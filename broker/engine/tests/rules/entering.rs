@@ -1,7 +1,7 @@
 //! CONNECT and what has to be on disk before it is answered.
 
 use crate::rig::{Got, Rig};
-use katydid_engine::{Settings, Verdict};
+use katydid_engine::{Settings, Verdict, settings::Credentials};
 use katydid_mqtt::packet::{QoS, Version};
 use std::{collections::HashMap, sync::Arc};
 
@@ -61,7 +61,8 @@ fn the_newest_connection_enters() {
 /// A password that nobody had the time to look at is not a wrong one [MQTT-3.2.2-7].
 #[test]
 fn a_password_that_is_not_checked_is_told_from_a_wrong_one() {
-    let accounts: HashMap<Box<str>, Arc<str>> = HashMap::from([("ann".into(), "hash".into())]);
+    let credentials = Credentials { hash: "hash".into(), scram: None };
+    let accounts = HashMap::from([("ann".into(), credentials)]);
     let mut rig = Rig::new(1, Settings { accounts: Arc::new(accounts), ..Settings::default() });
     for (verdict, answer) in [
         (Verdict::Good, Got::ConnAck { session_present: false }),

@@ -5,7 +5,7 @@
 //! lost or reordered. Driven by the tests beside it.
 
 use katydid_engine::{
-    ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
+    ConnId, Engine, Entropy, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Verdict, home_shard,
 };
 use katydid_mqtt::{
     decode, encode,
@@ -73,7 +73,7 @@ impl Rig {
         let now = Now { mono_ms: 1_000, unix_ms: 1_800_000_000_000 };
         let restored = katydid_engine::Restored::default();
         Self {
-            engines: katydid_engine::start(&Arc::new(settings), shards, 7, now, &restored)
+            engines: katydid_engine::start(&Arc::new(settings), shards, Entropy::replayed(7), now, &restored)
                 .expect("it starts"),
             now,
             letters: VecDeque::new(),
@@ -153,7 +153,12 @@ impl Rig {
                 self.engines[shard].handle(self.now, Input::Closed { conn });
             }
             Output::Verify { conn, .. } => self.passwords.push((shard, conn)),
-            Output::Hash { .. } | Output::VerifyFor { .. } | Output::Operated { .. } | Output::Down => {}
+            Output::Search { .. }
+            | Output::Hash { .. }
+            | Output::VerifyFor { .. }
+            | Output::VerifyToken { .. }
+            | Output::Operated { .. }
+            | Output::Down => {}
         }
     }
 
@@ -189,7 +194,7 @@ impl Rig {
     /// Says what became of every password.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
         for (shard, conn) in std::mem::take(&mut self.passwords) {
-            self.engines[shard].handle(self.now, Input::Verified { conn, verdict });
+            self.engines[shard].handle(self.now, Input::Verified { conn, verdict, scram: None });
         }
         self.settle();
     }
@@ -291,6 +296,10 @@ impl Rig {
     }
 
     pub(crate) fn publish(&mut self, link: Link, id: u16, topic: &str, retain: bool) {
+        self.publish_text(link, id, topic, "payload", retain);
+    }
+
+    pub(crate) fn publish_text(&mut self, link: Link, id: u16, topic: &str, text: &str, retain: bool) {
         let publish = Publish {
             dup: false,
             qos: QoS::AtLeastOnce,
@@ -299,7 +308,7 @@ impl Rig {
             packet_id: Some(packet_id(id)),
             topic_alias: None,
             properties: PublishProperties::default(),
-            payload: b"payload",
+            payload: text.as_bytes(),
         };
         let mut out = Vec::new();
         encode::publish(&mut out, link.version, &publish).expect("it is short");
@@ -320,6 +329,17 @@ impl Rig {
             Err(std::io::ErrorKind::WouldBlock.into())
         });
         bytes
+    }
+
+    /// Time passes, nothing happens meanwhile, and then everything settles.
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
+        self.now = Now { mono_ms: self.now.mono_ms + ms, unix_ms: self.now.unix_ms + ms };
+        for engine in &mut self.engines {
+            if engine.next_deadline().is_some_and(|at| at <= self.now.mono_ms) {
+                engine.handle(self.now, Input::Tick);
+            }
+        }
+        self.settle();
     }
 
     /// What the client got since it was last asked for.

@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::received::Heard;
 use katydid_engine::{
-    ConnId, Engine, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Transmit, home_shard,
+    ConnId, Engine, Entropy, Input, Now, Output, Peer, Settings, ShardId, ShardMessage, Transmit, home_shard,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -98,7 +98,8 @@ impl World {
     fn start(&mut self) {
         let restored = self.disk.restored();
         let entropy = self.random.next();
-        let engines = katydid_engine::start(&self.settings, SHARDS, entropy, self.now, &restored);
+        let engines =
+            katydid_engine::start(&self.settings, SHARDS, Entropy::replayed(entropy), self.now, &restored);
         let engines = engines.expect("it starts");
         let shard = |engine| Shard {
             engine,
@@ -202,6 +203,8 @@ impl World {
     /// Hands a shard the oldest message of another.
     pub(crate) fn pass(&mut self, to: usize, from: usize) -> bool {
         let Some(message) = self.shards[to].inboxes[from].pop_front() else { return false };
+        // What a shard commits is with the writer before others read its letters.
+        while self.disk.take(from) {}
         let from = ShardId(from as u16);
         self.shards[to].engine.handle(self.now, Input::Shard { from, message });
         self.touched(to);

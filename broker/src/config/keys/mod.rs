@@ -8,6 +8,7 @@ pub(super) use listener::LISTENER;
 
 use super::{
     kind::Kind::{self, Choice, Count, Path, Size, Switch, Text, Time},
+    openid::Provider,
     proof::Draft,
 };
 use crate::logging::{Format, Level};
@@ -98,6 +99,12 @@ fn names(into: &mut Vec<String>, text: &str) -> bool {
     true
 }
 
+/// Takes text that is not empty.
+fn present(into: &mut Option<String>, text: &str) -> bool {
+    *into = Some(text.to_owned()).filter(|text| !text.is_empty());
+    into.is_some()
+}
+
 /// The keys of the broker as a whole.
 pub(super) static GLOBAL: &[Key<Draft>] = &[
     key(
@@ -145,6 +152,20 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "Longest time that a commit nobody waits for may be delayed so that others join it.",
     ),
     key(
+        "store.index-delay",
+        Is("30s"),
+        Time {
+            least: Duration::ZERO,
+            most: SEC.saturating_mul(3600),
+            step: MS,
+            words: &[],
+            set: |d, v| d.store.index_delay = v,
+        },
+        Restart,
+        "Longest time that what is said in a quiet room waits until its words come into the index for searches, together \
+         with what else is said by then. What waits is found too: a search reads it.",
+    ),
+    key(
         "store.sync-delay",
         Is("0s"),
         Time {
@@ -183,7 +204,8 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Is("2"),
         Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
         Restart,
-        "Threads that verify passwords. Each costs 19MiB while it does.",
+        "Threads that verify passwords. Each costs 19MiB while it does. At most 4,096 passwords wait for one; CONNECT beyond \
+         is refused with 0x89 (server busy) and counted in verifications_refused.",
     ),
     key(
         "sys.interval",
@@ -459,6 +481,55 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Reload,
         "Friends, ignored users and tokens, each, that one user may have.",
     ),
+    key(
+        "openid.issuer",
+        Preset::None { example: "https://id.example.org/realms/chat" },
+        Text { form: "some text", set: |d, v| present(&mut d.openid.issuer, v) },
+        Reload,
+        "An OpenID Connect provider, exactly as its tokens name it (`iss`). Whoever has a token of it (JWT, signed with RS256, \
+         ES256 or EdDSA) signs in with that as password, or by the authentication methods OAUTHBEARER and OAUTH2-JWT, and \
+         has an account from the first time on. The account stays this provider's user's: when the provider has another \
+         name, its accounts are other people's. Needs rooms.enabled.",
+    ),
+    key(
+        "openid.audience",
+        Preset::None { example: "katydid" },
+        Text { form: "some text", set: |d, v| present(&mut d.openid.audience, v) },
+        Reload,
+        "Whom the tokens must be for (`aud`): tokens that the provider gives for other services let nobody in.",
+    ),
+    key(
+        "openid.keys-url",
+        Preset::None { example: "https://id.example.org/realms/chat/certs" },
+        Text {
+            form: "an address that begins with https://, or with http:// and this machine",
+            set: |d, v| Provider::allows(v) && present(&mut d.openid.keys_url, v),
+        },
+        Reload,
+        "Where the provider's keys are: a JWK set. Read at the start, on SIGHUP, and when a token names a key that is not in \
+         it: five times in a row for those at most, and then every 10 seconds.",
+    ),
+    key(
+        "openid.keys-file",
+        Preset::None { example: "/etc/katydid/provider-keys.json" },
+        Path { set: |d, v| d.openid.keys_file = v },
+        Reload,
+        "The same as a file, where the provider cannot be reached.",
+    ),
+    key(
+        "openid.user-claim",
+        Is("preferred_username"),
+        Text { form: "the name of a claim", set: |d, v| present(&mut d.openid.claim, v) },
+        Reload,
+        "Which claim of a token is the user name.",
+    ),
+    key(
+        "openid.leeway",
+        Is("30s"),
+        Time { least: Duration::ZERO, most: HOUR, step: SEC, words: &[], set: |d, v| d.openid.leeway = v },
+        Reload,
+        "How far the provider's clock may be off. A connection ends when its token has expired by more than this.",
+    ),
     limit(
         "limits.connections",
         "1000000",
@@ -604,7 +675,8 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         },
         [
             "What happens when that queue is full: the oldest message is dropped, or a connected client is disconnected \
-             with 0x97.",
+             with 0x97. The oldest is dropped in any case while a client is away, and when it has come back until it has \
+             caught up with half of its queue.",
             "None",
             "dropped_queue_full",
         ],
@@ -640,7 +712,11 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         "limits.subscriptions",
         "10000",
         count(u32::MAX as u64, |d, v| d.limits.subscriptions = v as usize),
-        ["Subscriptions a session.", "About 200 bytes and its filter for each", "refused_subscriptions"],
+        [
+            "Subscriptions a session; those for one room, or for every room, are at most 64 besides.",
+            "About 200 bytes and its filter for each",
+            "refused_subscriptions",
+        ],
     ),
     limit(
         "limits.topic-length",

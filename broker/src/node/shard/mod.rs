@@ -31,6 +31,7 @@ use super::{
     connection::{Table, conn_id},
     host::EVENTS,
     inbox::Letter,
+    search::SearchLink,
     storage::StorageLink,
     transport::Transport,
     verify::VerifyLink,
@@ -91,6 +92,7 @@ pub(super) struct Shard {
     links: Arc<Links>,
     storage: StorageLink,
     verify: VerifyLink,
+    search: SearchLink,
     /// Letters to other shards, gathered during a tick.
     outboxes: Vec<Vec<Letter>>,
     /// Connections to read.
@@ -108,6 +110,8 @@ pub(super) struct Shard {
     buffer: Box<[u8]>,
     letters: Vec<Letter>,
     newcomers: Vec<Newcomer>,
+    /// Connections that are read again.
+    resumed: Vec<ConnId>,
     /// Connections that broke while nobody reads from them.
     broken: Vec<ConnId>,
     /// Whether the engine was fed after it settled.
@@ -120,6 +124,8 @@ pub(super) struct Shard {
     due_ms: u64,
     /// Polls within this one's that have events, a bit a shard.
     knocks: u64,
+    /// The shards of which the last wait told something, in the order in which it happened.
+    order: Vec<usize>,
     /// Shards that this one's thread is to drive.
     lodgers: Vec<Shard>,
     /// When the shard ends, whoever is left.
@@ -143,12 +149,14 @@ pub(super) struct Parts {
     pub(super) storage: StorageLink,
     /// The password checkers.
     pub(super) verify: VerifyLink,
+    /// Who looks for words.
+    pub(super) search: SearchLink,
 }
 
 impl Shard {
     /// A shard that has not begun.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { index, poll, engine, acceptor, links, storage, verify } = parts;
+        let Parts { index, poll, engine, acceptor, links, storage, verify, search } = parts;
         let outboxes = links.inboxes.iter().map(|_| Vec::new()).collect();
         Self {
             index,
@@ -159,6 +167,7 @@ impl Shard {
             links,
             storage,
             verify,
+            search,
             outboxes,
             ready: VecDeque::new(),
             writable: Vec::new(),
@@ -169,12 +178,14 @@ impl Shard {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             letters: Vec::new(),
             newcomers: Vec::new(),
+            resumed: Vec::new(),
             broken: Vec::new(),
             fed_late: false,
             is_stirred: false,
             is_flooded: false,
             due_ms: 0,
             knocks: 0,
+            order: Vec::new(),
             lodgers: Vec::new(),
             stop_at_ms: None,
         }
@@ -195,6 +206,7 @@ impl Shard {
             Err(_) => events.clear(),
             Ok(()) => {}
         }
+        self.order.clear();
         let count = self.take_events(events);
         self.is_flooded = count >= GATHER_EVENTS;
         self.is_stirred |= count > 0;
@@ -224,8 +236,17 @@ impl Shard {
     pub(super) fn hand_out(&mut self, now: Now) {
         self.is_stirred = false;
         self.engine.settle(now);
-        self.carry_outputs(now);
+        self.carry_outputs();
         self.post_letters();
+        // Not before: what follows from these is committed with the next tick, and no letter may be ahead of its commit.
+        for conn in std::mem::take(&mut self.resumed) {
+            self.resume(now, conn);
+        }
+    }
+
+    /// The shards of which the last wait told something, in the order in which it happened.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
     }
 
     /// Whether something was taken in that has not been handed out.
@@ -359,7 +380,11 @@ impl Shard {
             let token = event.token();
             if (FIRST_LODGER_TOKEN..FIRST_LODGER_TOKEN + SHARDS).contains(&token.0) {
                 self.knocks |= 1 << (token.0 - FIRST_LODGER_TOKEN);
+                self.order.push(token.0 - FIRST_LODGER_TOKEN);
                 continue;
+            }
+            if count == 0 {
+                self.order.push(self.index);
             }
             count += 1;
             if token == WAKE || self.acceptor.take_event(token) {
@@ -427,6 +452,7 @@ impl Shard {
             | Letter::Durable(_)
             | Letter::Fetched { .. }
             | Letter::Verified { .. }
+            | Letter::Vouched { .. }
             | Letter::Directory(_)
             | Letter::Reload(_)
             | Letter::System(_) => {}

@@ -12,7 +12,7 @@ use crate::node::{
 
 impl Shard {
     /// Carries out everything that the engine wants.
-    pub(super) fn carry_outputs(&mut self, now: Now) {
+    pub(super) fn carry_outputs(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Close { conn, has_last_word } => {
@@ -29,31 +29,38 @@ impl Shard {
                     self.outboxes[usize::from(shard.0)].push(Letter::Shard { from, message });
                 }
                 Output::Commit { number, ops, urgent } => {
-                    self.storage.commit(Commit { shard: self.index, number, ops, urgent });
+                    self.storage.commit(Commit { shard: Some(self.index), number, ops, urgent });
                 }
                 Output::Read { ticket, log, query } => {
                     self.storage.read(Query { shard: self.index, ticket, log, query });
                 }
-                Output::Verify { conn, hash, password } => {
-                    let work = Work::Connection(conn, hash);
+                Output::Verify { conn, hash, wants_scram, password } => {
+                    let work = Work::Connection { conn, hash, wants_scram };
                     self.verify.check(Check { shard: self.index, work, password });
                 }
                 Output::VerifyFor { ticket, hash, password } => {
                     let work = Work::Directory(ticket, hash);
                     self.verify.check(Check { shard: self.index, work, password });
                 }
-                Output::Hash { ticket, password } => {
-                    self.verify.check(Check { shard: self.index, work: Work::Hash(ticket), password });
+                Output::VerifyToken { conn, token } => {
+                    let work = Work::Token(conn);
+                    self.verify.check(Check { shard: self.index, work, password: token });
                 }
+                Output::Hash { ticket, wants_scram, password } => {
+                    let work = Work::Hash { ticket, wants_scram };
+                    self.verify.check(Check { shard: self.index, work, password });
+                }
+                Output::Search { ticket, quest } => self.search.ask(ticket, quest),
                 Output::Operated { ticket, payload } => {
                     self.links.operators.give(ticket, payload);
                 }
                 Output::Pause { conn } => {
+                    self.resumed.retain(|resumed| *resumed != conn);
                     if let Some(connection) = self.table.find(conn) {
                         connection.paused = true;
                     }
                 }
-                Output::Resume { conn } => self.resume(now, conn),
+                Output::Resume { conn } => self.resumed.push(conn),
                 Output::Down => self.links.tell(Notice::Down { shard: self.index }),
             }
         }

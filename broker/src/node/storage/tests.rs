@@ -34,6 +34,9 @@ impl Store for Gate {
     fn logs(&self) -> Result<Vec<(LogId, katydid_store::LogStats)>, StoreError> {
         self.inner.logs()
     }
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(space, key)
+    }
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         self.inner.scan(space)
     }
@@ -65,7 +68,7 @@ fn append(seq: u64) -> Vec<Op> {
 }
 
 fn commit(shard: usize, number: u64, urgent: bool) -> Commit {
-    Commit { shard, number, ops: append(number), urgent }
+    Commit { shard: Some(shard), number, ops: append(number), urgent }
 }
 
 fn letters(inbox: &Inbox) -> Vec<Letter> {
@@ -81,7 +84,7 @@ fn what_queues_during_a_sync_shares_the_next_one() {
     let store: Arc<dyn Store> =
         Arc::new(Gate { inner: MemoryStore::new(), entered, open: Arc::clone(&open), is_damaged: false });
     let (_polls, inboxes) = inboxes(2);
-    let (storage, link) = Storage::start(&store, &inboxes, Duration::ZERO).unwrap();
+    let (storage, link) = Storage::start(&store, &inboxes, Duration::ZERO, Path::new(""), None).unwrap();
     link.commit(commit(0, 1, true));
     assert_eq!(enters.recv().unwrap(), 1);
     for number in 2..=5 {
@@ -107,7 +110,8 @@ fn what_nobody_waits_for_joins_what_somebody_does() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let (_polls, inboxes) = inboxes(1);
     // The test ends long before this time: only the urgent commit lets the other one through.
-    let (storage, link) = Storage::start(&store, &inboxes, Duration::from_secs(3600)).unwrap();
+    let (storage, link) =
+        Storage::start(&store, &inboxes, Duration::from_secs(3600), Path::new(""), None).unwrap();
     link.commit(commit(0, 1, false));
     link.commit(commit(0, 2, true));
     let counters = Arc::clone(&storage.counters);
@@ -124,7 +128,7 @@ fn reads_are_answered_with_their_ticket() {
         store.commit(append(seq)).unwrap();
     }
     let (_polls, inboxes) = inboxes(2);
-    let (storage, link) = Storage::start(&store, &inboxes, Duration::ZERO).unwrap();
+    let (storage, link) = Storage::start(&store, &inboxes, Duration::ZERO, Path::new(""), None).unwrap();
     let (entries, bytes) = (2, 1000);
     for (ticket, query) in [
         (11, ReadQuery::From { seq: 4, entries, bytes }),

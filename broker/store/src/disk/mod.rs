@@ -460,6 +460,18 @@ impl Store for SledStore {
         Ok(state.logs.iter().filter(|(_, log)| log.is_alive).map(|(id, log)| (*id, log.stats)).collect())
     }
 
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let name = (space, Bytes::copy_from_slice(key));
+        {
+            let state = shared(&self.state);
+            if let Some(value) = state.changes.get(&name).or_else(|| state.leaving.get(&name)) {
+                return Ok(value.clone());
+            }
+        }
+        // What is not in memory is in the tree, and what a checkpoint puts there meanwhile is newer.
+        self.trees.records.read(space, key)
+    }
+
     /// Meant for a restart: it holds up commits while it reads.
     fn scan(&self, space: Space) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         let _no_checkpoint_writes_meanwhile = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

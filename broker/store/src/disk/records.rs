@@ -92,6 +92,16 @@ impl Records {
         self.values.put(&stored, item, scratch)
     }
 
+    /// The value of a record.
+    pub(super) fn read(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let (stored, form) = self.stored_key(space, key);
+        let Some(body) = self.values.body(&stored)? else { return Ok(None) };
+        if form == Form::Plain {
+            return Ok(Some(body));
+        }
+        Ok(listed(body)?.into_iter().find(|(found, _)| found == key).map(|(_, value)| value))
+    }
+
     /// Adds every record of `space` to `found`.
     pub(super) fn scan(&self, space: Space, found: &mut BTreeMap<Bytes, Bytes>) -> Result<(), StoreError> {
         for item in self.items(space, None) {

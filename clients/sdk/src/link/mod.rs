@@ -29,6 +29,13 @@ pub(crate) fn next_packet(buffer: &mut BytesMut, bytes_max: u32) -> Result<Optio
     if buffer.starts_with(&[0xE0, 0]) {
         return Err(WireError::PayloadRequired);
     }
+    // One with a reason code and nothing else would wait for properties for ever, and what it says be lost.
+    if let [0xE0, 1, code, ..] = **buffer {
+        let rest = buffer.split_off(3);
+        buffer.clear();
+        buffer.extend_from_slice(&[0xE0, 2, code, 0]);
+        buffer.unsplit(rest);
+    }
     match Packet::read(buffer, Some(bytes_max)) {
         Ok(packet) => Ok(Some(packet)),
         Err(WireError::InsufficientBytes(_)) => Ok(None),
@@ -43,5 +50,21 @@ pub(crate) fn make_room(buffer: &mut BytesMut) {
     }
     if buffer.capacity() - buffer.len() < READ_BYTES / 2 {
         buffer.reserve(READ_BYTES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumqttc::v5::mqttbytes::v5::DisconnectReasonCode;
+
+    /// MQTT 5.0, 3.14.2.2.1: "If the Remaining Length is less than 2, a value of 0 is used" for the properties.
+    #[test]
+    fn a_disconnect_without_properties_says_why() {
+        let mut buffer = BytesMut::from(&[0xE0, 1, 0x8E, 0xD0, 0][..]);
+        let Ok(Some(Packet::Disconnect(packet))) = next_packet(&mut buffer, 1024) else { panic!("none") };
+        assert_eq!(packet.reason_code, DisconnectReasonCode::SessionTakenOver);
+        assert!(matches!(next_packet(&mut buffer, 1024), Ok(Some(Packet::PingResp(_)))));
+        assert!(matches!(next_packet(&mut BytesMut::from(&[0xE0, 1][..]), 1024), Ok(None)));
     }
 }

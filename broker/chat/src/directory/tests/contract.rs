@@ -31,7 +31,7 @@ macro_rules! verbs {
             assert!(is_exact, "{verb}: {value}");
         }
 
-        fn all_verbs() -> Vec<&'static str> {
+        pub(super) fn all_verbs() -> Vec<&'static str> {
             vec![$(<$ask as Ask>::VERB,)+ $(<$place_ask as Ask>::VERB,)+]
         }
     };
@@ -39,7 +39,7 @@ macro_rules! verbs {
 
 verbs! {
     WhoAmI Register Unregister Password TokenCreate TokenList TokenRevoke ProfileGet ProfileSet PresenceSet Users Search
-    FriendAdd FriendRemove FriendList IgnoreAdd IgnoreRemove IgnoreList Offer History Counters BoardPost BoardList
+    FriendAdd FriendRemove FriendList IgnoreAdd IgnoreRemove IgnoreList Offer History Find Counters BoardPost BoardList
     BoardGet BoardDelete UserAdd UserPasswd UserRemove UserList UserErase UserErasing UserBlock UserUnblock;
     Create Delete Join Leave List Info Members Invite Kick Ban Unban Mute Unmute Moderators Settings
 }
@@ -51,4 +51,14 @@ fn the_contract_names_every_verb_and_every_code() {
     };
     assert_eq!(missing(all_verbs()), [""; 0]);
     assert_eq!(missing(Code::ALL.iter().map(|code| code.as_str()).collect()), [""; 0]);
+}
+
+/// The codes of the JSON Schema are those that there are.
+#[test]
+fn the_schema_names_every_code() {
+    let schema: Value = serde_json::from_str(include_str!("../../../schema/answers.json")).unwrap();
+    let named = schema["$defs"]["code"]["enum"].as_array().unwrap();
+    let missing: Vec<_> =
+        Code::ALL.iter().filter(|code| !named.contains(&Value::from(code.as_str()))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -154,7 +154,7 @@ fn commands_about_nothing_change_nothing() {
         Command::SessionEnded { session: 9 },
         Command::Left { session: 9, place: "room/Home" },
         Command::EnterAll { session: 9, root: "room" },
-        Command::Hashed { ticket: 9, phc: "x" },
+        Command::Hashed { ticket: 9, phc: "x", scram: None },
         Command::Verified { ticket: 9, good: true },
         Command::Evicted { ticket: 9 },
         Command::Said { place: "room/none", seq: 3 },

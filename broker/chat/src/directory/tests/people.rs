@@ -6,6 +6,7 @@ use crate::directory::*;
 use crate::permission::UserKind;
 use serde_json::json;
 
+const CHECKED: Proof<'static> = Proof::Checked { scram: None };
 const NO_PROOF: Proof<'static> = Proof::None { exclusive: false };
 
 fn refused(outcome: &SignIn) -> Option<Code> {
@@ -13,6 +14,10 @@ fn refused(outcome: &SignIn) -> Option<Code> {
         SignIn::Refused(code) => Some(*code),
         _ => None,
     }
+}
+
+fn checks(hash: &str, wants_scram: bool) -> SignIn {
+    SignIn::Check { hash: hash.into(), wants_scram }
 }
 
 #[test]
@@ -65,10 +70,10 @@ fn who_registers_signs_in_by_password_and_only_so() {
     assert_eq!((made["user"].as_str(), made["number"].as_u64()), (Some("ann"), Some(1)));
     assert_eq!(refused(&world.sign_in("ann", NO_PROOF, address(1))), Some(Code::LoginRegisteredName));
     let check = world.sign_in("ann", Proof::Password(b"secret"), address(1));
-    assert_eq!(check, SignIn::Check { hash: "hash of secret".into() });
+    assert_eq!(check, checks("hash of secret", false));
     let entered = SignIn::Enter { user: "ann".into(), kind: UserKind::Registered };
-    assert_eq!(world.sign_in("ann", Proof::Checked, address(1)), entered);
-    assert_eq!(refused(&world.sign_in("ANN", Proof::Checked, address(1))), None, "checked is the account's");
+    assert_eq!(world.sign_in("ann", CHECKED, address(1)), entered);
+    assert_eq!(refused(&world.sign_in("ANN", CHECKED, address(1))), None, "checked is the account's");
     assert_eq!(
         refused(&world.sign_in("ANN", Proof::Password(b"secret"), address(1))),
         Some(Code::NameSpelling)
@@ -120,13 +125,13 @@ fn many_guests_of_one_address_hash_no_more_than_one() {
 #[test]
 fn the_operators_rules_say_who_registers_and_who_is_anonymous() {
     let closed = Rules { registration: Registration::Operator, anonymous: false, ..Rules::default() };
-    let mut world = World::new(closed.with_accounts([("Root", "hash of toor")]));
+    let mut world = World::new(closed.with_accounts([("Root", "hash of toor", None)]));
     assert_eq!(refused(&world.sign_in("ann", NO_PROOF, None)), Some(Code::LoginAnonymousRefused));
     assert_eq!(refused(&world.sign_in("Root", NO_PROOF, None)), Some(Code::LoginRegisteredName));
     assert_eq!(refused(&world.sign_in("root", NO_PROOF, None)), Some(Code::NameSpelling));
     let check = world.sign_in("Root", Proof::Password(b"toor"), None);
-    assert_eq!(check, SignIn::Check { hash: "hash of toor".into() });
-    assert!(matches!(world.sign_in("Root", Proof::Checked, None), SignIn::Enter { .. }));
+    assert_eq!(check, checks("hash of toor", false));
+    assert!(matches!(world.sign_in("Root", CHECKED, None), SignIn::Enter { .. }));
     world.open(1, "Root", UserKind::Registered);
     assert_eq!(
         world.ask(1, "register", r#"{"name":"bob","password":"x"}"#).unwrap_err(),
@@ -192,7 +197,7 @@ fn a_password_changes_only_for_who_knows_the_old_one() {
     assert_eq!(wrong.unwrap_err(), "login.wrong-password");
     world.ask(1, "password", r#"{"old":"pw-ann","new":"fresh"}"#).unwrap();
     let check = world.sign_in("ann", Proof::Password(b"fresh"), address(1));
-    assert_eq!(check, SignIn::Check { hash: "hash of fresh".into() });
+    assert_eq!(check, checks("hash of fresh", false));
 }
 
 #[test]
@@ -359,7 +364,7 @@ fn the_operator_lists_blocks_and_removes_accounts() {
         refused(&world.sign_in("ann", Proof::Password(b"pw-ann"), address(1))),
         Some(Code::LoginBlocked)
     );
-    assert_eq!(refused(&world.sign_in("ann", Proof::Checked, address(1))), Some(Code::LoginBlocked));
+    assert_eq!(refused(&world.sign_in("ann", CHECKED, address(1))), Some(Code::LoginBlocked));
     let list = world.operate("user/list", "").unwrap();
     assert_eq!(
         (list["users"][0]["user"].as_str(), list["users"][0]["blocked"].as_bool()),
@@ -368,7 +373,7 @@ fn the_operator_lists_blocks_and_removes_accounts() {
     world.operate("user/unblock", r#"{"name":"ann"}"#).unwrap();
     world.operate("user/passwd", r#"{"name":"ann","password":"new"}"#).unwrap();
     let check = world.sign_in("ann", Proof::Password(b"new"), address(1));
-    assert_eq!(check, SignIn::Check { hash: "hash of new".into() });
+    assert_eq!(check, checks("hash of new", false));
     world.operate("user/remove", r#"{"name":"ann"}"#).unwrap();
     assert_eq!(world.operate("user/remove", r#"{"name":"ann"}"#).unwrap_err(), "user.not-found");
 }

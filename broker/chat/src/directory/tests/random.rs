@@ -146,7 +146,7 @@ fn take(world: &mut World, step: &Step) {
                     world.sign_in(name, password, None),
                     SignIn::Check { .. } | SignIn::Refused(_)
                 ));
-                outcome = world.sign_in(name, Proof::Checked, None);
+                outcome = world.sign_in(name, Proof::Checked { scram: None }, None);
             }
             if let SignIn::Enter { user, kind } = outcome {
                 world.open(session, &user, kind);

@@ -3,6 +3,7 @@
 use crate::directory::*;
 use crate::permission::{Standing, UserKind};
 use crate::request::{self, Ask};
+use crate::scram::Verifier;
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -115,9 +116,11 @@ impl World {
     pub(super) fn answer_waiting(&mut self) {
         for effect in std::mem::take(&mut self.waiting) {
             match effect {
-                Effect::Hash { ticket, password } => {
+                Effect::Hash { ticket, wants_scram, password } => {
                     let phc = format!("hash of {}", String::from_utf8_lossy(&password));
-                    self.handle(Command::Hashed { ticket, phc: &phc });
+                    let scram = Verifier::of_password(&password, b"salt", 1).to_string();
+                    let scram = Some(&*scram).filter(|_| wants_scram);
+                    self.handle(Command::Hashed { ticket, phc: &phc, scram });
                 }
                 Effect::Verify { ticket, hash, password } => {
                     let good = *hash == format!("hash of {}", String::from_utf8_lossy(&password));
