@@ -225,7 +225,9 @@ impl Engine {
         }
         link.deadline_ms = 0;
         match link.phase {
-            Phase::Greeting | Phase::Verifying(_) | Phase::Authenticating(_) => {
+            // It waits for its password to be checked, not the broker for it.
+            Phase::Verifying(_) => {}
+            Phase::Greeting | Phase::Authenticating(_) => {
                 self.links.counters.keep_alive_timeouts += 1;
                 self.links.close(slot, false);
             }

@@ -176,6 +176,16 @@ impl Engine {
         }
     }
 
+    /// A session's user is erased: nothing that it left to be said is said.
+    pub(crate) fn drop_wills(&mut self, index: u32, slot: Option<u32>) {
+        if let Some(DelayedWill { will, .. }) = self.take_will(index) {
+            self.discard_will(index, &will);
+        }
+        if let Some(will) = slot.and_then(|slot| self.links.by_slot(slot)?.will.take()) {
+            self.discard_will(index, &will);
+        }
+    }
+
     fn take_will(&mut self, index: u32) -> Option<DelayedWill> {
         let delayed = self.sessions.by_index(index)?.will.take()?;
         self.timers.cancel(delayed.timer_ms, Timer::Will(index));

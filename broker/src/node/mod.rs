@@ -193,6 +193,7 @@ struct Broker {
     running_bridge: Option<bridge::Running>,
     entrance: Option<Entrance>,
     verify_refused: Arc<AtomicU64>,
+    verify_ending: Arc<AtomicBool>,
     statistics: Statistics,
     /// The counters that shards have reported since they were asked.
     reported: Vec<Option<Box<Counters>>>,
@@ -309,6 +310,7 @@ impl Broker {
             running_bridge: None,
             entrance,
             verify_refused: verify_link.refused_counter(),
+            verify_ending: verify_link.ending(),
             statistics: Statistics::default(),
             reported: vec![None; shards],
         })
@@ -478,6 +480,7 @@ impl Broker {
 
     /// Waits for every thread; the store's is last, with everything on disk.
     fn finish(self) {
+        self.verify_ending.store(true, Relaxed);
         for host in &self.links.hosts {
             // It waits for orders, or has failed.
             let _ = host.send(Order::End);

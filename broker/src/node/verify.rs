@@ -2,7 +2,8 @@
 //! never on a shard.
 //!
 //! The queue is bounded; one who finds no place in it is told to come again, so that a flood of logins costs bounded
-//! memory and time. A password is wiped after use.
+//! memory and time. The threads give way to all others, so that the same flood delays no delivery. A password is wiped
+//! after use.
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use katydid_engine::{ConnId, Verdict, Vouching};
@@ -10,7 +11,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{self, Receiver, SyncSender},
     },
     thread::{self, JoinHandle},
@@ -24,6 +25,8 @@ use super::{
 
 /// Passwords that wait for a thread at most.
 const QUEUE: usize = 4096;
+/// What a thread has that runs when no other wants to.
+const LAST_PRIORITY: i32 = 19;
 
 /// A password to check.
 pub(super) struct Check {
@@ -123,6 +126,7 @@ pub(super) struct VerifyLink {
     queue: SyncSender<Check>,
     inboxes: Arc<[Arc<Inbox>]>,
     refused: Arc<AtomicU64>,
+    is_ending: Arc<AtomicBool>,
 }
 
 impl VerifyLink {
@@ -136,6 +140,11 @@ impl VerifyLink {
             }
             self.inboxes[check.shard].post(check.work.undone());
         }
+    }
+
+    /// Set, it ends the threads without a look at what is queued: nobody waits for it any more.
+    pub(super) fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_ending)
     }
 
     /// Counts passwords refused because too many waited.
@@ -156,19 +165,26 @@ pub(super) fn start(
     let (queue, queued) = mpsc::sync_channel(QUEUE);
     let queued = Arc::new(Mutex::new(queued));
     let inboxes: Arc<[Arc<Inbox>]> = inboxes.into();
+    let is_ending = Arc::<AtomicBool>::default();
     let mut handles = Vec::with_capacity(threads);
     for number in 0..threads.max(1) {
         let (queued, inboxes, openid) = (Arc::clone(&queued), Arc::clone(&inboxes), Arc::clone(openid));
+        let is_ending = Arc::clone(&is_ending);
         let thread = thread::Builder::new().name(format!("verify-{number}"));
-        handles.push(thread.spawn(move || run(&queued, &inboxes, &openid))?);
+        handles.push(thread.spawn(move || run(&queued, &inboxes, &openid, &is_ending))?);
     }
-    Ok((handles, VerifyLink { queue, inboxes, refused: Arc::default() }))
+    Ok((handles, VerifyLink { queue, inboxes, refused: Arc::default(), is_ending }))
 }
 
-fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>], openid: &OpenId) {
+fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>], openid: &OpenId, is_ending: &AtomicBool) {
+    // Linux counts a priority for each thread. Where it is refused, passwords are checked all the same.
+    let _ = rustix::process::setpriority_process(None, LAST_PRIORITY);
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut check) = next else { return };
+        if is_ending.load(Relaxed) {
+            return;
+        }
         if let Work::Token(conn) = check.work {
             let token = std::mem::take(&mut check.password);
             openid.look(Shown { shard: check.shard, conn, token });
@@ -221,7 +237,8 @@ mod tests {
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
         let (queue, _queued) = mpsc::sync_channel(1);
-        let link = VerifyLink { queue, inboxes: [Arc::clone(&inbox)].into(), refused: Arc::default() };
+        let inboxes = [Arc::clone(&inbox)].into();
+        let link = VerifyLink { queue, inboxes, refused: Arc::default(), is_ending: Arc::default() };
         for slot in 0..3 {
             let conn = ConnId { slot, generation: 0 };
             let work = Work::Connection { conn, hash: "".into(), wants_scram: false };
@@ -233,6 +250,31 @@ mod tests {
             |letter: &Letter| matches!(letter, Letter::Verified { verdict: Verdict::Unchecked, .. });
         assert_eq!((letters.len(), letters.iter().all(unchecked)), (2, true), "{letters:?}");
         assert_eq!(link.refused_counter().load(Relaxed), 2);
+    }
+
+    #[test]
+    fn what_is_queued_at_the_end_is_not_looked_at() {
+        let poll = Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let inboxes = [Arc::clone(&inbox)];
+        let openid = Arc::new(OpenId::new(Arc::new(inboxes.clone())));
+        let (threads, link) = start(1, &inboxes, &openid).unwrap();
+        let hash: Arc<str> = hash(b"secret").into();
+        link.ending().store(true, Relaxed);
+        for slot in 0..100 {
+            let conn = ConnId { slot, generation: 0 };
+            let work = Work::Connection { conn, hash: Arc::clone(&hash), wants_scram: false };
+            link.check(Check { shard: 0, work, password: b"secret".to_vec() });
+        }
+        drop(link);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let mut letters = Vec::new();
+        inbox.take(&mut letters);
+        assert!(
+            letters.iter().all(|letter| !matches!(letter, Letter::Verified { verdict: Verdict::Good, .. }))
+        );
     }
 
     #[test]

@@ -147,8 +147,8 @@ impl Names {
 /// # Errors
 /// The record does not parse.
 pub fn to_line(names: &Names, scope: &Scope, key: &[u8], value: &[u8]) -> Result<Option<String>, String> {
-    if key.first() == Some(&records::ERASURE) {
-        // What is being erased is no part of what there is.
+    if key.first().is_some_and(|letter| [records::ERASURE, records::SECRET].contains(letter)) {
+        // What is being erased is no part of what there is, and a broker draws its secret itself.
         return Ok(None);
     }
     let line = read(names, key, value)
@@ -222,7 +222,7 @@ fn read(names: &Names, key: &[u8], value: &[u8]) -> Option<Line> {
 
 fn without_secrets(line: Line) -> Option<Line> {
     Some(match line {
-        Line::Account(record) => Line::Account(AccountRecord { hash: None, ..record }),
+        Line::Account(record) => Line::Account(AccountRecord { hash: None, scram: None, ..record }),
         Line::Room(record) => Line::Room(PlaceRecord { hash: None, ..record }),
         Line::Group(record) => Line::Group(PlaceRecord { hash: None, ..record }),
         Line::Token { .. } => return None,
@@ -237,6 +237,8 @@ fn of_place(names: &Names, wanted: &str, line: Line) -> Option<Line> {
         // Of its people only that there are such.
         Line::Account(record) if is_one_of_it(&record.name) => Some(Line::Account(AccountRecord {
             hash: None,
+            scram: None,
+            identity: None,
             seen_ms: 0,
             address: None,
             blocked: false,

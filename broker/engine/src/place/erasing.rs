@@ -53,10 +53,7 @@ impl Engine {
                 continue;
             }
             let (id, link) = (session.id, session.link);
-            self.cancel_will(index);
-            if let Some(link) = link.and_then(|slot| self.links.by_slot(slot)) {
-                link.will = None;
-            }
+            self.drop_wills(index, link);
             self.dismiss(index, id, true);
         }
         self.ask(Asked::Erased { user: user.clone() });

@@ -242,7 +242,7 @@ impl<'a> Import<'a> {
                     log = self.logs.get(place).map(|(log, _)| *log);
                 }
                 Some("entry") => {
-                    let Ok(Line::Entry(entry)) = parse(&line) else {
+                    let Ok(Line::Entry(entry)) = serde::Deserialize::deserialize(&line) else {
                         return Err(source.wrong("it has changed"));
                     };
                     let message = entry.message().map_err(|what| source.wrong(&what))?;

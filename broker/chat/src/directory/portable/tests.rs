@@ -6,7 +6,7 @@ fn line(text: &str) -> serde_json::Value {
 
 /// One of each.
 const LINES: [&str; 12] = [
-    r#"{"type":"account","v":1,"name":"Ann","number":3,"hash":"$argon2id$x","created_ms":5,"email":"a@b"}"#,
+    r#"{"type":"account","v":1,"name":"Ann","number":3,"hash":"$argon2id$x","scram":"verifier","created_ms":5,"email":"a@b"}"#,
     r#"{"type":"account","v":1,"name":"bob","number":4,"created_ms":5}"#,
     r#"{"type":"anonymous","v":1,"name":"Carl","address":"::1"}"#,
     r#"{"type":"numbers","v":1,"account":4,"place":2,"rooms":1,"occupancy":1,"members":1,"groups":1,"posts":1}"#,
@@ -53,7 +53,13 @@ fn secrets_and_others_are_left_out() {
     for scope in [Scope::All { secrets: false }, Scope::Place("group/Crew".into()), Scope::User("Ann".into())]
     {
         let text = exported(&scope).join("\n");
-        assert!(!text.contains("argon2id") && !text.contains("\"hash\"") && !text.contains("abab"), "{text}");
+        assert!(
+            !text.contains("argon2id")
+                && !text.contains("verifier")
+                && !text.contains("\"hash\"")
+                && !text.contains("abab"),
+            "{text}"
+        );
     }
     let place = exported(&Scope::Place("group/Crew".into())).join("\n");
     assert!(place.contains("\"Ann\"") && !place.contains("a@b") && !place.contains("bob"), "{place}");
