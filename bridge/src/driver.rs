@@ -7,6 +7,9 @@
 //! - Who reads too slowly is not told more by the broker before the queue is short again; what others make it hear, as in a
 //!   mesh, closes the link at some mebibytes.
 //! - A chat user for whom too many calls wait is refused further ones with [`Refusal::FULL`].
+//!
+//! When the bridge ends, nobody is let in or read any more, calls are waited for, everybody is told in the words of the
+//! protocol, and what is queued is written; each of these has its limit of time.
 
 pub mod door;
 mod link;
@@ -17,7 +20,7 @@ use crate::{
     chat::{Call, Event, Refusal, Tag, Voice},
     machine::{Input, Link, Machine, Output},
 };
-use door::{Arrival, Door};
+use door::{Arrival, OpenDoor};
 use link::{Gate, Queued, Wires};
 use std::{
     collections::HashMap,
@@ -28,9 +31,9 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     task::AbortHandle,
-    time::{sleep_until, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 
 /// Bytes that wait to be written to a link at most.
@@ -44,6 +47,13 @@ const CALLS: usize = 128;
 
 /// How long connecting to another server may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// At the end: how long calls may wait for their answers, and then how long the last words may take.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What users are told at the end.
+const GOODBYE: &str = "the server is shutting down";
 
 /// What the tasks of links and users bring.
 #[derive(Debug)]
@@ -63,13 +73,11 @@ pub struct Served {
     /// The protocol.
     pub machine: Box<dyn Machine>,
     /// Where its peers connect, in the order of [`Input::Opened`]'s doors.
-    pub doors: Vec<Door>,
+    pub doors: Vec<OpenDoor>,
     /// How its users are signed in to the broker.
     pub users: voice::Users,
     /// Where [`Output::Log`] goes besides the log of the process.
     pub log: Option<log::RotatingFile>,
-    /// How long a link may be silent; `None` is for ever.
-    pub idle: Option<Duration>,
 }
 
 struct LinkState {
@@ -78,71 +86,131 @@ struct LinkState {
     go_on: Arc<Notify>,
     is_reading: bool,
     reader: AbortHandle,
-    voices: HashMap<Voice, mpsc::Sender<(Tag, Call)>>,
+    voices: HashMap<Voice, VoiceState>,
     from: SocketAddr,
+    /// Where it came in; one that was dialled has none.
+    door: Option<usize>,
 }
+
+struct VoiceState {
+    calls: mpsc::Sender<(Tag, Call)>,
+    /// Calls that have no answer yet.
+    waiting: usize,
+}
+
+/// Held by every task that has something left to do at the end.
+type Busy = mpsc::Sender<()>;
 
 struct Driver {
     name: &'static str,
     machine: Box<dyn Machine>,
     users: Arc<voice::Users>,
     log: Option<log::RotatingFile>,
-    idle: Option<Duration>,
     brought: mpsc::Sender<Brought>,
+    busy: Busy,
     links: HashMap<Link, LinkState>,
     last_link: u64,
+    is_ending: bool,
     start: Instant,
 }
 
-/// Serves a protocol for ever; ends when the future is dropped, and with it every task that it has started.
+/// Serves a protocol until it is to end and everybody was told, or for ever where nobody says so. When the future is dropped,
+/// it ends at once.
 ///
 /// # Errors
 /// A door could not be opened.
-pub async fn serve(served: Served) -> io::Result<()> {
-    let Served { name, machine, doors, users, log, idle } = served;
+pub async fn serve(served: Served, mut ending: watch::Receiver<bool>) -> io::Result<()> {
+    let Served { name, machine, doors, users, log } = served;
     let (brought, mut inputs) = mpsc::channel(INPUTS);
+    let (busy, mut done) = mpsc::channel(1);
     let mut tasks = tokio::task::JoinSet::new();
     for (at, door) in doors.into_iter().enumerate() {
-        door.open(name, at, &brought, &mut tasks).await?;
+        door.serve(at, &brought, &mut tasks)?;
     }
     let mut driver = Driver {
         name,
         machine,
         users: Arc::new(users),
         log,
-        idle,
         brought,
+        busy,
         links: HashMap::new(),
         last_link: 0,
+        is_ending: false,
         start: Instant::now(),
     };
     driver.log("server started");
-    loop {
-        let due = driver.machine.deadline_ms().map(|ms| driver.start + Duration::from_millis(ms));
-        let alarm = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
+    driver.run(&mut inputs, async { drop(ending.wait_for(|is_ending| *is_ending).await) }).await;
+    tasks.abort_all();
+    driver.is_ending = true;
+    driver.run(&mut inputs, sleep(LAST_CALLS)).await;
+    driver.say_goodbye();
+    driver.busy = mpsc::channel(1).0;
+    let last_words = async {
+        loop {
+            tokio::select! {
+                // Users who sign out may have something to bring, which nobody hears any more.
+                _ = inputs.recv() => {}
+                _ = done.recv() => return,
             }
-        };
-        tokio::select! {
-            input = inputs.recv() => match input {
-                Some(input) => driver.bring(input),
-                None => return Ok(()),
-            },
-            () = alarm => driver.handle(Input::Tick),
         }
-    }
+    };
+    let _ = timeout(LAST_WORDS, last_words).await;
+    Ok(())
 }
 
 impl Driver {
+    /// Goes on until `end`; where the protocol is ending, until no call waits, too.
+    async fn run(&mut self, inputs: &mut mpsc::Receiver<Brought>, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        while !self.is_ending || self.is_waiting() {
+            let due = self.machine.deadline_ms().map(|ms| self.start + Duration::from_millis(ms));
+            let alarm = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.bring(input),
+                    None => return,
+                },
+                () = alarm => self.handle(Input::Tick),
+                () = &mut end => return,
+            }
+        }
+    }
+
+    /// Whether a call of somebody who is there has no answer yet.
+    fn is_waiting(&self) -> bool {
+        self.links.values().any(|state| state.voices.values().any(|voice| voice.waiting > 0))
+    }
+
+    /// Tells every user that the bridge ends, and closes all links once that is written.
+    fn say_goodbye(&mut self) {
+        let links: Vec<Link> = self.links.keys().copied().collect();
+        for link in links {
+            let Some(state) = self.links.get(&link) else { continue };
+            let mut voices: Vec<Voice> = state.voices.keys().copied().collect();
+            // Who has not signed in at the clients' door is told as its user.
+            if voices.is_empty() && state.door == Some(0) {
+                voices.push(Voice::FIRST);
+            }
+            for voice in voices {
+                self.handle(Input::Chat { link, voice, event: Event::Ended { reason: GOODBYE.into() } });
+            }
+            self.drop_link(link);
+        }
+    }
+
     fn bring(&mut self, brought: Brought) {
         match brought {
             Brought::Arrived { door, arrival } => {
                 self.last_link += 1;
                 let link = Link(self.last_link);
                 let from = arrival.from;
-                self.connect(link, arrival);
+                self.connect(link, arrival, Some(door));
                 self.handle(Input::Opened { link, door, from });
                 self.read_on(link);
             }
@@ -168,7 +236,7 @@ impl Driver {
             Brought::Dialled { link, outcome } => {
                 let problem = match outcome {
                     Ok((stream, from)) => {
-                        self.connect(link, Arrival::plain(stream, from));
+                        self.connect(link, Arrival::plain(stream, from), None);
                         None
                     }
                     Err(error) => Some(error.to_string()),
@@ -177,7 +245,10 @@ impl Driver {
                 self.read_on(link);
             }
             Brought::Chat { link, voice, event } => {
-                if self.links.contains_key(&link) {
+                if let Some(state) = self.links.get_mut(&link) {
+                    if let (Event::Answered { .. }, Some(voice)) = (&event, state.voices.get_mut(&voice)) {
+                        voice.waiting = voice.waiting.saturating_sub(1);
+                    }
                     self.handle(Input::Chat { link, voice, event });
                     self.read_on(link);
                 }
@@ -185,9 +256,9 @@ impl Driver {
         }
     }
 
-    fn connect(&mut self, link: Link, arrival: Arrival) {
+    fn connect(&mut self, link: Link, arrival: Arrival, door: Option<usize>) {
         let from = arrival.from;
-        let wires = Wires::start(link, arrival, self.idle, self.brought.clone());
+        let wires = Wires::start(link, arrival, self.brought.clone(), self.busy.clone());
         let state = LinkState {
             writer: wires.writer,
             gate: wires.gate,
@@ -196,13 +267,14 @@ impl Driver {
             reader: wires.reader,
             voices: HashMap::new(),
             from,
+            door,
         };
         self.links.insert(link, state);
     }
 
     /// Lets a link be read again, if its machine is ready for it.
     fn read_on(&mut self, link: Link) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link).filter(|_| !self.is_ending) else { return };
         if !state.is_reading && self.machine.is_ready(link) {
             state.is_reading = true;
             state.go_on.notify_one();
@@ -285,12 +357,20 @@ impl Driver {
                 let (calls, waiting) = mpsc::channel(CALLS);
                 let gate = state.gate.clone();
                 let way = voice::Way { link, voice, from: state.from, brought: self.brought.clone(), gate };
-                tokio::spawn(voice::run(self.users.clone(), way, waiting));
-                state.voices.insert(voice, calls);
+                let (users, busy) = (self.users.clone(), self.busy.clone());
+                tokio::spawn(async move {
+                    voice::run(users, way, waiting).await;
+                    drop(busy);
+                });
+                state.voices.insert(voice, VoiceState { calls, waiting: 0 });
             }
             _ => {}
         }
-        let refusal = match state.voices.get(&voice).map(|calls| calls.try_send((tag, call))) {
+        let sent = state.voices.get_mut(&voice).map(|state| {
+            state.waiting += 1;
+            state.calls.try_send((tag, call))
+        });
+        let refusal = match sent {
             Some(Ok(())) => return,
             Some(Err(mpsc::error::TrySendError::Full(_))) => Refusal::FULL,
             Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Refusal::NOT_SIGNED_IN,

@@ -55,7 +55,7 @@ struct Arguments {
     /// Address and port of the `HELO` protocol, or `off`.
     #[arg(long)]
     helo: Option<String>,
-    /// First port for files of the `HELO` protocol.
+    /// First port for files of the `HELO` protocol; 0 takes any that are free.
     #[arg(long)]
     helo_files: Option<u16>,
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::net::SocketAddr;
 
-fn signed_in(bridge: &Bridge, name: &str) -> Legacy {
+pub(crate) fn signed_in(bridge: &Bridge, name: &str) -> Legacy {
     let mut legacy = Legacy::connect(bridge.helo, "\n");
     assert_eq!(legacy.line(), "HELO Welkom ");
     assert_eq!(ask(&mut legacy, &format!("HELO {name}")), format!("+OK HELO {name}"));
@@ -15,7 +15,7 @@ fn signed_in(bridge: &Bridge, name: &str) -> Legacy {
 }
 
 /// The next line but `PING`, which is answered.
-fn line(legacy: &mut Legacy) -> String {
+pub(crate) fn line(legacy: &mut Legacy) -> String {
     loop {
         let line = legacy.line();
         if line != "PING" {
@@ -25,7 +25,7 @@ fn line(legacy: &mut Legacy) -> String {
     }
 }
 
-fn ask(legacy: &mut Legacy, command: &str) -> String {
+pub(crate) fn ask(legacy: &mut Legacy, command: &str) -> String {
     legacy.send(command);
     line(legacy)
 }

@@ -7,6 +7,11 @@
 mod harness;
 
 mod helo;
+mod inside;
+mod json;
 mod legacy;
+mod limits;
 mod mchat;
+mod rest;
+mod six;
 mod text;

@@ -17,6 +17,7 @@ mod places;
 mod private;
 mod provider;
 mod requests;
+mod rights;
 mod schema;
 mod scram;
 mod search;

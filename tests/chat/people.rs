@@ -41,6 +41,11 @@ impl Person {
         guest
     }
 
+    /// Somebody without a name, who does not ask for one.
+    pub(crate) fn nobody(broker: &Broker) -> Person {
+        Person { client: broker.client(V5, "nobody"), name: "nobody".into(), heard: VecDeque::new() }
+    }
+
     /// Asks for something, and gives the answer, whatever it says.
     pub(crate) fn ask(&mut self, verb: &str, request: &Value) -> Value {
         self.client.publish(&format!("$chat/{verb}"), &request.to_string(), 1);

@@ -138,7 +138,7 @@ fn what_breaks_the_exchange_ends_it() {
 
 #[test]
 fn an_exchange_that_is_not_finished_in_time_is_closed() {
-    let broker = broker(&["--limits.connect-timeout", "500ms"]);
+    let broker = broker(&["--limits.connect-timeout", "2s"]);
     let mut slow = begin(&broker, "ann");
     expect_auth(&mut slow, CONTINUE, SCRAM);
     slow.expect_closed();

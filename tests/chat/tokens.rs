@@ -191,13 +191,13 @@ fn expiry(client: &mut RawClient, begun: Instant) -> Duration {
 fn a_connection_ends_with_its_token_unless_it_shows_another() {
     let (provider, broker) = broker(&[]);
     let begun = Instant::now();
-    let short = provider.token("ann", 3);
+    let (short, long) = (provider.token("ann", 5), provider.token("ann", 600));
     let mut by_password = broker.connect(&with_password("ann", &short));
     let mut stays = open(&broker, &connect("stays", JWT, Some(short.as_bytes())));
     expect_entered(&mut stays, JWT);
     let mut goes = open(&broker, &connect("goes", BEARER, Some(&bearer("", &short))));
     expect_entered(&mut goes, BEARER);
-    stays.send(&auth(AGAIN, JWT, Some(provider.token("ann", 60).as_bytes())));
+    stays.send(&auth(AGAIN, JWT, Some(long.as_bytes())));
     assert_eq!(expect_auth(&mut stays, 0x00, JWT), None);
     // It must be the same user, with a token that is good.
     for (token, code, reason) in [
@@ -205,7 +205,7 @@ fn a_connection_ends_with_its_token_unless_it_shows_another() {
         (provider.token("ann", -1), 0xA0, "login.access-expired"),
         ("nonsense".into(), 0x87, "login.bad-access-token"),
     ] {
-        let mut client = open(&broker, &connect("again", JWT, Some(short.as_bytes())));
+        let mut client = open(&broker, &connect("again", JWT, Some(long.as_bytes())));
         expect_entered(&mut client, JWT);
         client.send(&auth(AGAIN, JWT, Some(token.as_bytes())));
         expect_dismissed(&mut client, code, reason);
@@ -213,11 +213,9 @@ fn a_connection_ends_with_its_token_unless_it_shows_another() {
     // The time of a token is in whole seconds, so that it may begin up to one before.
     for client in [&mut by_password, &mut goes] {
         let took = expiry(client, begun);
-        assert!(took > Duration::from_millis(1900) && took < Duration::from_secs(8), "{took:?}");
+        assert!(took > Duration::from_millis(3900) && took < Duration::from_secs(30), "{took:?}");
     }
     stays.ping();
-    let longer = provider.token("ann", 60);
-    open(&broker, &with_password("ann", &longer)).expect_connack();
 }
 
 #[test]
@@ -262,9 +260,9 @@ fn a_provider_that_is_down_holds_up_nobody() {
     let mut by_auth = open(&broker, &connect("x", JWT, Some(provider.token("ann", 60).as_bytes())));
     // Others come in, with a password too, and the token still waits.
     let mut bob = Person::connect(&broker, V5, "bob");
+    assert_eq!(waiting.read_within(Duration::ZERO), Read::Silence);
     bob.must("register", &json!({ "name": "bob", "password": "secret" }));
     broker.connect(&Connect::new(V5, "bob").user("bob").password(b"secret")).ping();
-    assert_eq!(waiting.read_within(Duration::ZERO), Read::Silence);
     for client in [&mut waiting, &mut by_auth] {
         expect_refused(client, 0x88, "login.provider");
     }

@@ -98,6 +98,7 @@ fn every_verb_answers_as_the_schema_says() {
     must(&mut ann, "search", json!({ "text": "n" }));
     assert_eq!(ann.say("room/den/msg/ann", "hello").0, 0);
     must(&mut ann, "history", json!({ "place": "room/den" }));
+    must(&mut ann, "history/search", json!({ "query": "hello", "place": "room/den" }));
     must(&mut ann, "board/post", json!({ "group": "den", "title": "One", "text": "...", "expiry_secs": 60 }));
     must(&mut ann, "board/post", json!({ "group": "den", "title": "Two", "text": "...", "parent": 1 }));
     must(&mut ann, "board/list", json!({ "group": "den" }));
@@ -131,8 +132,8 @@ fn every_verb_answers_as_the_schema_says() {
 /// Hears until each of these was told, on a topic that ends so, and gives them.
 fn hears_all(person: &mut Person, mut expected: Vec<(&str, &str)>) {
     while !expected.is_empty() {
-        println!("not heard yet: {expected:?}");
         let heard = person.hear();
+        println!("{}: {}; not heard yet: {expected:?}", heard.topic, heard.text());
         let Ok(event) = serde_json::from_str::<Value>(&heard.text()) else { continue };
         expected.retain(|(end, kind)| !(heard.topic.ends_with(end) && event["type"] == json!(kind)));
     }
@@ -140,7 +141,7 @@ fn hears_all(person: &mut Person, mut expected: Vec<(&str, &str)>) {
 
 #[test]
 fn everything_that_is_told_is_as_the_schema_says() {
-    let arguments = &["--rooms.history-messages", "10"];
+    let arguments = &["--rooms.history-messages", "10", "--rooms.tail-size", "1KiB"];
     let broker = Broker::with(Settings { arguments, ..Settings::default() });
     let (mut ann, mut bob) = (account(&broker, "ann"), account(&broker, "bob"));
     bob.client.hears_places = true;

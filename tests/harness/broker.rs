@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     /// A registered user and the password.
     pub(crate) account: Option<(&'static str, &'static str)>,
     pub(crate) websocket: bool,
+    /// Whether every protocol of the bridge is served, each at a free port. Otherwise none is, unless `config` says so.
+    pub(crate) bridge: bool,
     /// Further arguments of the command line.
     pub(crate) arguments: &'static [&'static str],
     /// The longest file that the system lets the first process write, in KiB; writing on fails as on a full disk.
@@ -79,8 +81,19 @@ impl Settings {
             out.push_str("[[listener]]\nname = \"mqtt\"\nbind = \"127.0.0.1:0\"\n");
             out.push_str("[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"ws\"\n");
         }
+        if self.bridge {
+            out.push_str("[bridge.helo]\nfirst-file-port = 0\n");
+            for protocol in ["text", "mchat", "helo", "json", "rest"] {
+                let _ = writeln!(out, "[bridge.{protocol}.listener]\nbind = \"127.0.0.1:0\"");
+            }
+        }
         out.push_str(&self.config.replace("{folder}", folder.to_str().expect("a folder in UTF-8")));
         out
+    }
+
+    /// Whether the configuration file says something of the bridge.
+    fn has_bridge(&self) -> bool {
+        self.bridge || self.config.contains("[bridge")
     }
 
     /// Whether the configuration file says where to listen.
@@ -336,6 +349,8 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, Vec<(String, String)
     command.args(settings.arguments);
     if !settings.has_listeners() {
         command.args(["--listen-address", "127.0.0.1", "-p", "0"]);
+    } else if !settings.has_bridge() {
+        command.args(["--bridge.on", "false"]);
     }
     let mut child = command
         .stdin(Stdio::null())
@@ -355,7 +370,9 @@ fn launch(folder: &TempDir, settings: &Settings) -> (Child, Vec<(String, String)
     let config = settings.to_toml(folder.path());
     let expected = config.matches("[[listener]]").count().max(1);
     let mut listeners = Vec::new();
-    while listeners.len() < expected {
+    // The bridge's are printed behind those of the broker, this one last.
+    let is_last_there = |listeners: &[(String, String)]| listeners.iter().any(|(kind, _)| kind == "rest");
+    while listeners.len() < expected || (settings.bridge && !is_last_there(&listeners)) {
         let left = limit.saturating_duration_since(Instant::now());
         let Ok(line) = lines.recv_timeout(left) else {
             let _ = child.kill();

@@ -1,6 +1,6 @@
 //! The tasks of one link: one reads a piece when it is told to, one writes what is queued, a line a write.
 
-use super::{Brought, door::Arrival};
+use super::{Brought, Busy, door::Arrival};
 use crate::machine::Link;
 use std::{
     future::pending,
@@ -78,13 +78,8 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
-    pub(crate) fn start(
-        link: Link,
-        arrival: Arrival,
-        idle: Option<Duration>,
-        brought: mpsc::Sender<Brought>,
-    ) -> Self {
-        let Arrival { stream, seat, .. } = arrival;
+    pub(crate) fn start(link: Link, arrival: Arrival, brought: mpsc::Sender<Brought>, busy: Busy) -> Self {
+        let Arrival { stream, seat, idle, .. } = arrival;
         let (reader, writer) = tokio::io::split(stream);
         let gate = Arc::new(Gate::default());
         let go_on = Arc::new(Notify::new());
@@ -92,7 +87,7 @@ impl Wires {
         let writing = write(writer, queue, gate.clone(), brought.clone());
         tokio::spawn(async move {
             writing.await;
-            drop(seat);
+            drop((seat, busy));
         });
         let reader = tokio::spawn(read(link, reader, go_on.clone(), idle, brought)).abort_handle();
         Self { writer: lines, gate, go_on, reader }

@@ -161,6 +161,8 @@ fn options(
     if let (Some(kept), Proof::Password(_)) = (&users.kept, &options.proof) {
         options = options.session(kept.client_id, kept.expiry);
         options.resume = true;
+        // What is taken is acknowledged: as little of it as can be lost when the user's link breaks.
+        options.events = 1;
     }
     options
 }
@@ -223,6 +225,8 @@ async fn talk(
                 }
                 None => {
                     is_hung_up = true;
+                    // What comes from now on waits for the next connection of a session that is kept.
+                    client.deafen().await;
                     patience.as_mut().reset(tokio::time::Instant::now() + LAST_WORDS);
                 }
             },
@@ -232,7 +236,7 @@ async fn talk(
                 }
             }
             () = &mut patience, if is_hung_up => return,
-            event = events.next(), if held.is_none() => match event {
+            event = events.next(), if held.is_none() && !is_hung_up => match event {
                 Some(event) => held = ears.hear(event),
                 None => return,
             },

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::driver::{
     Brought,
-    door::{Arrival, Door},
+    door::{Arrival, OpenDoor},
     voice::{self, Users},
 };
 use axum::{
@@ -24,18 +24,28 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 /// Headers of a request at most, and their size in bytes.
 const MOST_HEADERS: usize = 64;
 const MOST_HEAD_BYTES: usize = 16 * 1024;
 
-/// How long the head of a request may take, and how long a connection may be silent between two.
+/// How long the head of a request may take, and how long a connection may be silent between two, unless the listener says less.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long anything but a poll may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// How long a request may go on when the server ends; a poll is answered then.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
+/// How long the answers to those may take to be read.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How often it is looked who is idle.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -67,11 +77,17 @@ impl Default for Settings {
     }
 }
 
-/// Serves the interface for ever; ends when the future is dropped.
+/// Serves the interface until it is to end, and then answers what was asked before; at once when the future is dropped.
 ///
 /// # Errors
 /// The door could not be opened, or the identities could not be read.
-pub async fn serve(door: Door, settings: Settings, users: Users, wait: Duration) -> io::Result<()> {
+pub async fn serve(
+    door: OpenDoor,
+    settings: Settings,
+    users: Users,
+    wait: Duration,
+    ending: watch::Receiver<bool>,
+) -> io::Result<()> {
     let openid = settings.openid.clone().map(OpenId::open).transpose()?;
     let plain = Arc::new(Users { kept: None, exchanges_password: false, ..users });
     let kept = voice::Kept { client_id: "rest", expiry: wait, keeps_places: true };
@@ -83,38 +99,70 @@ pub async fn serve(door: Door, settings: Settings, users: Users, wait: Duration)
     let desk = Arc::new(Desk::new(settings, openid, start));
     let (brought, mut arrivals) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
-    door.open("rest", 0, &brought, &mut tasks).await?;
+    door.serve(0, &brought, &mut tasks)?;
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             arrival = arrivals.recv() => match arrival {
                 Some(Brought::Arrived { arrival, .. }) => {
-                    connections.spawn(connection(desk.clone(), arrival));
+                    connections.spawn(connection(desk.clone(), arrival, ending.clone()));
                 }
                 Some(_) => {}
                 None => return Ok(()),
             },
             _ = sweep.tick() => desk.sweep(),
             Some(_) = connections.join_next() => {}
+            () = ended(ending.clone()) => break,
         }
+    }
+    tasks.abort_all();
+    let _ = timeout(LAST_ANSWERS, async { while connections.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+/// Resolves when the server is to end; never where nobody will say so.
+async fn ended(mut ending: watch::Receiver<bool>) {
+    if ending.wait_for(|is_ending| *is_ending).await.is_err() {
+        std::future::pending().await
     }
 }
 
-async fn connection(desk: Arc<Desk>, arrival: Arrival) {
-    let Arrival { stream, from, seat } = arrival;
+async fn connection(desk: Arc<Desk>, arrival: Arrival, ending: watch::Receiver<bool>) {
+    let Arrival { stream, from, seat, idle } = arrival;
+    let asked = ending.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let desk = desk.clone();
-        async move { Ok::<_, Infallible>(answer(&desk, from, request.map(Body::new)).await) }
+        let (desk, ending) = (desk.clone(), asked.clone());
+        async move {
+            let too_late = async {
+                ended(ending).await;
+                sleep(LAST_REQUESTS).await;
+            };
+            let response = tokio::select! {
+                response = answer(&desk, from, request.map(Body::new)) => response,
+                () = too_late => {
+                    let reason = "the server is shutting down";
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bridge.lost", reason).into_response()
+                }
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(idle.map_or(HEAD_TIMEOUT, |idle| idle.min(HEAD_TIMEOUT)))
         .max_headers(MOST_HEADERS)
         .max_buf_size(MOST_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served);
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = ended(ending) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
         tracing::debug!(protocol = "rest", %from, %error, "connection ended");
     }
     drop(seat);

@@ -32,6 +32,7 @@ mod message;
 mod mutant;
 #[cfg(feature = "mutants")]
 pub mod mutant;
+mod own;
 pub mod persist;
 mod place;
 mod plain;

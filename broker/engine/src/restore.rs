@@ -6,6 +6,7 @@ use crate::{
     io::ReadQuery,
     journal::Waiter,
     mutant::Mutant,
+    own::shown_of,
     persist,
     place::{
         Cause,
@@ -13,7 +14,7 @@ use crate::{
     },
     queue::{Queue, Queued},
     session::{Origin, Resumed, Session, Stood, Subscription},
-    subscribe::{root_of_all, shown_of},
+    subscribe::root_of_all,
     subscriptions::Subscriptions,
     timers::Timer,
 };

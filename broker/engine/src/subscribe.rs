@@ -9,6 +9,7 @@ use crate::{
     io::{ConnId, ShardId},
     journal::Waiter,
     link::Pause,
+    own::{one_pair, shown_of},
     persist,
     place::{Cause, start_of},
     plain::{Subscriber, wants_retained},
@@ -601,34 +602,6 @@ impl Engine {
             _ => self.refresh_members(index),
         }
     }
-}
-
-impl Engine {
-    /// Whether a subscription of a session still shows it what everybody may see of its user.
-    fn shows(&self, index: u32, shown: &str, me: Option<&str>) -> bool {
-        let Some(session) = self.sessions.peek(index) else { return false };
-        let mut own = session.subscriptions.within("user/");
-        own.any(|known| {
-            let meaning = self.classify_filter(&known.filter, me);
-            shown_of(&meaning, me).is_some_and(|known| *known == *shown)
-        })
-    }
-}
-
-/// The filter under which one's own filter reaches what everybody may see of a user, where it does: `user/{me}/#`, say.
-pub(crate) fn shown_of(filter: &ChatFilter<'_>, me: Option<&str>) -> Option<Box<str>> {
-    let (ChatFilter::Own { filter }, Some(me)) = (filter, me) else { return None };
-    let shows = |what: &str| katydid_mqtt::topic::matches(filter, &format!("user/{me}/{what}"));
-    (shows("presence") || shows("profile")).then(|| filter.as_ref().into())
-}
-
-/// The pair that a filter names, where it means no other.
-fn one_pair(filter: &ChatFilter<'_>) -> Option<Arc<str>> {
-    let ChatFilter::Own { filter } = filter else { return None };
-    let levels: Vec<&str> = filter.split('/').collect();
-    let [_, to, _, from] = levels[..] else { return None };
-    let is_name = |level: &str| !matches!(level, "+" | "#");
-    (is_name(to) && is_name(from)).then(|| topic::pair(to, from).into())
 }
 
 /// Filters of one session for one place, and for every such place, at most: each is looked at for every message.

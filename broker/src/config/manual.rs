@@ -27,6 +27,10 @@ const LISTENERS: &str = "\
 Listeners. Those below are there when no listener is written; a file that writes one has only those that it \
 writes. Each has a name, which logs and the other ways to give a key use.";
 
+const BRIDGE: &str = "\
+The protocols of the bridge. All of these keys change with a restart; lists are written with commas between their \
+entries in the environment and on the command line.";
+
 /// The default configuration as a TOML file.
 pub(crate) fn manual() -> String {
     let mut text = String::new();
@@ -51,6 +55,10 @@ pub(crate) fn manual() -> String {
         };
         text.push_str(&format!("{hash}{name} = {}\n", key.kind.toml(value)));
     }
+    text.push('\n');
+    comment(&mut text, BRIDGE);
+    text.push('\n');
+    text.push_str(&katydid_bridge::config::draft::manual_below(super::bridge::SECTION));
     text.push('\n');
     comment(&mut text, LISTENERS);
     for (at, listener) in DEFAULTS.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! table of keys (`keys`). The invariant: a [`Config`] that exists can be run on, as far as that can be known without
 //! opening a socket or the database. Driven by [`crate::options`] at the start, and by [`Config::reload`] on SIGHUP.
 
+mod bridge;
 mod keys;
 mod kind;
 mod listeners;
@@ -17,6 +18,7 @@ mod reload;
 mod tests;
 mod written;
 
+pub(crate) use bridge::BridgeConfig;
 pub(crate) use listeners::Placement;
 pub(crate) use manual::manual;
 pub(crate) use openid::{KeySource, Provider};
@@ -32,8 +34,10 @@ use written::Written;
 /// Everything that the broker runs on.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    /// The sockets to listen on, in the order of `settings.listeners`.
+    /// The sockets to listen on, in the order of `settings.listeners`; where there is a bridge, its way in is the last of those.
     pub(crate) listeners: Vec<Listener>,
+    /// The bridge, where it is on.
+    pub(crate) bridge: Option<BridgeConfig>,
     /// What the engine obeys; its limits of sessions and of what is retained are those of one shard.
     pub(crate) settings: Arc<Settings>,
     /// Engines, and threads that carry them.
@@ -197,6 +201,13 @@ impl Config {
                     listener.name, listener.name
                 ));
             }
+        }
+        if self.bridge.as_ref().is_some_and(BridgeConfig::keeps_mchat_out) {
+            doubts.push(
+                "nobody can join a room over mChat, which has no passwords; say bridge.allow-anonymous = true, or \
+                 bridge.mchat.listener.on = false"
+                    .into(),
+            );
         }
         doubts
     }

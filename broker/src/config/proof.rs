@@ -3,6 +3,7 @@
 
 use super::{
     Config, Sources, StoreConfig,
+    bridge::{self, BridgeDraft},
     keys::{GLOBAL, Key, Preset},
     listeners, openid,
     problem::{Origin, Problems, WrongLine},
@@ -12,7 +13,7 @@ use crate::{logging::LogConfig, passwd};
 use katydid_chat::directory::{Registration, Rules};
 use katydid_engine::{
     access::AccessList,
-    settings::{Limits, RoomSettings, Settings},
+    settings::{Limits, ListenerSettings, RoomSettings, Settings},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -38,6 +39,7 @@ pub(super) struct Draft {
     pub(super) password_file: Option<PathBuf>,
     pub(super) access_file: Option<PathBuf>,
     pub(super) conceal_refusals: bool,
+    pub(super) bridge: BridgeDraft,
 }
 
 /// Sets a key to what was given, or else to its default.
@@ -76,6 +78,12 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
             listeners.push(listener);
             listener_settings.push(settings);
         }
+    }
+    let limits = (sources.placement, draft.rooms.enabled);
+    let bridge = bridge::prove(&draft.bridge, &written.global, &written.bridge, limits, &mut problems);
+    if let Some(bridge) = &bridge {
+        let packet_bytes = draft.limits.packet_bytes;
+        listener_settings.push(ListenerSettings { allow_anonymous: bridge.allow_anonymous, packet_bytes });
     }
     if draft.shards == 0 {
         draft.shards = std::thread::available_parallelism().map_or(1, usize::from).min(64);
@@ -124,6 +132,7 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
     };
     problems.or(Config {
         listeners,
+        bridge,
         settings: Arc::new(settings),
         shards,
         share_threads: draft.share_threads,

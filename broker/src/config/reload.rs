@@ -10,6 +10,13 @@ use std::collections::BTreeMap;
 /// Goes back to what `running` has wherever a change needs a restart, and says where that was.
 pub(super) fn keep(new: &mut Written, running: &Written) -> Vec<String> {
     let mut kept = keep_keys(GLOBAL, "", &mut new.global, &running.global);
+    let texts = |keys: &BTreeMap<&'static str, Given>| -> Vec<(&'static str, String)> {
+        keys.iter().map(|(key, given)| (*key, given.text.clone())).collect()
+    };
+    if texts(&new.bridge) != texts(&running.bridge) {
+        kept.push("a key of the bridge was changed".into());
+    }
+    new.bridge.clone_from(&running.bridge);
     let mut now = std::mem::take(&mut new.listeners);
     for old in &running.listeners {
         let mut keys = match now.iter().position(|new| new.name == old.name) {

@@ -223,7 +223,7 @@ fn listeners_are_read_whole() {
     assert_eq!(config.listeners[1].transport, TransportKind::WebSocket { path: "/chat".into() });
     assert_eq!(config.listeners[2].bind, Bind::Unix("/run/katydid.sock".into()));
     let settings: Vec<_> =
-        config.settings.listeners.iter().map(|one| (one.allow_anonymous, one.packet_bytes)).collect();
+        config.settings.listeners[..3].iter().map(|one| (one.allow_anonymous, one.packet_bytes)).collect();
     assert_eq!(settings, [(true, 64 << 10), (false, 2 << 20), (true, 2 << 20)]);
 }
 
@@ -267,7 +267,7 @@ fn bad_files_are_told_with_key_line_and_what_is_allowed() {
         (
             "whatever = 1",
             "katydid.toml:1: whatever: unknown key; allowed are store, threads, sys, passwords, access, rooms, groups, accounts, openid, limits, \
-             log, listener",
+             log, bridge, listener",
         ),
         (
             "[limits]\ninflight = 70_000",
@@ -517,4 +517,108 @@ fn a_reload_changes_certificates_and_not_whether_there_is_tls() {
     assert_eq!(reloaded(&with("old.pem"), &with("new.pem")), (Some(new), vec![]));
     assert_eq!(reloaded(&with("old.pem"), &plain), (Some(old), switched.clone()));
     assert_eq!(reloaded(&plain, &with("new.pem")), (None, switched));
+}
+
+/// The keys of the bridge are those of `katydid-bridge`, in each of the three sources.
+#[test]
+fn the_bridge_is_configured_like_everything_else() {
+    let (_folder, path) = file(
+        "[bridge.text.listener]\nbind = \"127.0.0.1:7500\"\nconnections = 7\n\
+         [bridge.mchat]\nmesh.on = true\nannounce = \"a:1\"\npeers = [\"b:2\", \"c:3\"]\n",
+    );
+    let sources = Sources {
+        file: Some(path),
+        environment: pairs(&[("KATYDID_BRIDGE_JSON_LISTENER_ON", "false"), ("KATYDID_BRIDGE_BROKER", "x")]),
+        arguments: pairs(&[("bridge.text.listener.connections", "9"), ("bridge.rest.origins", "*")]),
+        ..Sources::default()
+    };
+    let bridge = sources.read().expect("good").bridge.expect("on");
+    let written = &bridge.written;
+    assert_eq!(written.text.listener.bind.as_deref(), Some("127.0.0.1:7500"));
+    assert_eq!((written.text.listener.connections, written.json.listener.on), (9, false));
+    assert_eq!(written.mchat.peers, ["b:2", "c:3"]);
+    assert_eq!(written.rest.origins, ["*"]);
+}
+
+/// Nothing is open to others by accident, and nobody comes in from there without password.
+#[test]
+fn without_an_address_the_bridge_is_for_this_machine_and_lets_everybody_in() {
+    let bridge = Config::default().bridge.expect("on");
+    assert_eq!(bridge.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1", "::1"]);
+    assert!(bridge.allow_anonymous);
+    for open in ["[bridge.rest]\nlistener.bind = \"0.0.0.0:0\"", "[bridge.mchat.listener]\nbind = \"[::]:0\""]
+    {
+        let config = read(open).expect("good");
+        assert!(!config.settings.listeners.last().expect("the way in").allow_anonymous, "{open}");
+        assert!(config.doubts().iter().any(|doubt| doubt.contains("mChat")), "{open}");
+        let config = read(&format!("bridge.allow-anonymous = true\n{open}")).expect("good");
+        assert!(config.bridge.expect("on").allow_anonymous && config.settings.listeners.len() == 5);
+    }
+}
+
+#[test]
+fn the_bridge_is_off_where_nothing_else_shall_be_open() {
+    let placed = |arguments: &[(&str, &str)], port| {
+        let placement = Placement { port, address: None };
+        let sources = Sources { arguments: pairs(arguments), placement, ..Sources::default() };
+        sources.read().map(|config| (config.bridge.is_some(), config.settings.listeners.len()))
+    };
+    for (arguments, port, expected) in [
+        (&[][..], None, (true, 5)),
+        (&[], Some(0), (false, 1)),
+        (&[("bridge.on", "true")], Some(0), (true, 2)),
+        (&[("bridge.json.host", "x")], Some(0), (true, 2)),
+        (&[("bridge.on", "false"), ("bridge.json.host", "x")], None, (false, 4)),
+        (&[("rooms.enabled", "false")], None, (false, 4)),
+    ] {
+        assert_eq!(placed(arguments, port), Ok(expected), "{arguments:?} {port:?}");
+    }
+    let problem = placed(&[("rooms.enabled", "false"), ("bridge.on", "true")], None).expect_err("no rooms");
+    assert_eq!(problem.to_string(), "command line: bridge.on: needs rooms.enabled");
+}
+
+#[test]
+fn what_is_wrong_with_the_bridge_is_told_with_its_line() {
+    for (text, expected) in [
+        (
+            "[bridge.text]\nlistner.on = true",
+            "katydid.toml:2: bridge.text.listner: unknown key; did you mean bridge.text.listener?",
+        ),
+        (
+            "[bridge]\n[bridge.text]\nquux = true",
+            "katydid.toml:3: bridge.text.quux: unknown key; allowed are bridge.text.challenge-file, \
+             bridge.text.sign-in-within, bridge.text.group-expiry, bridge.text.message-expiry, bridge.text.listener",
+        ),
+        (
+            "[bridge.broker]\naddress = \"x\"",
+            "katydid.toml:1: bridge.broker: unknown key; allowed are bridge.on, bridge.allow-anonymous, bridge.threads, \
+             bridge.text, bridge.mchat, bridge.helo, bridge.json, bridge.rest",
+        ),
+        (
+            "\n[bridge.json.listener]\nbind = \"5222\"",
+            "katydid.toml:3: bridge.json.listener.bind: \"5222\" is not ADDRESS:PORT",
+        ),
+        (
+            "[bridge.helo]\nfile-ports = \"many\"",
+            "katydid.toml:2: bridge.helo.file-ports: \"many\" is not allowed: invalid type: string \"many\", expected u16",
+        ),
+        (
+            "[bridge.mchat]\npeers = [1]",
+            "katydid.toml:2: bridge.mchat.peers: something else than a text is not allowed; allowed are texts, each in \
+             quotes",
+        ),
+    ] {
+        assert_eq!(wrong(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_reload_leaves_the_bridge_as_it_is() {
+    let (_folder, path) = file("");
+    let running = Sources { file: Some(path.clone()), ..Sources::default() }.read().expect("good");
+    fs::write(&path, "[bridge.text]\nlistener.on = false\n[limits]\npacket-size = \"1KiB\"")
+        .expect("written");
+    let Reloaded { config, kept } = running.reload().expect("good");
+    assert_eq!((config.bridge, kept), (running.bridge, vec!["a key of the bridge was changed".to_owned()]));
+    assert_eq!(config.settings.listeners.last().expect("the way in").packet_bytes, 1024);
 }

@@ -3,6 +3,7 @@
 //! the keys and nothing of their values.
 
 use super::{
+    bridge,
     keys::{GLOBAL, LISTENER},
     problem::{Origin, Problems, nearest},
 };
@@ -30,6 +31,8 @@ pub(super) struct Given {
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) global: BTreeMap<&'static str, Given>,
+    /// Those that the bridge has of its own.
+    pub(super) bridge: BTreeMap<&'static str, Given>,
     /// In the order in which they were first named.
     pub(super) listeners: Vec<WrittenListener>,
 }
@@ -62,7 +65,10 @@ impl Written {
         } else {
             match GLOBAL.iter().find(|known| known.name == name) {
                 Some(known) => drop(self.global.insert(known.name, Given { text, origin })),
-                None => problems.add(&origin, unknown(name, "", name)),
+                None => match bridge::names().find(|known| *known == name) {
+                    Some(known) => drop(self.bridge.insert(known, Given { text, origin })),
+                    None => problems.add(&origin, unknown(name, "", name)),
+                },
             }
         }
     }
@@ -156,6 +162,17 @@ impl Written {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.to_string(), |number| number.to_string()),
             DeValue::Boolean(value) => value.to_string(),
+            DeValue::Array(entries) if bridge::is_list(name) => {
+                let texts: Option<Vec<&str>> = entries.iter().map(|entry| entry.get_ref().as_str()).collect();
+                let Some(texts) = texts else {
+                    let wanted = "allowed are texts, each in quotes";
+                    return problems.add(
+                        &origin,
+                        format!("{name}: something else than a text is not allowed; {wanted}"),
+                    );
+                };
+                texts.join(",")
+            }
             other if is_section(name) || is_key(name) => {
                 let (what, wanted) = (other.type_str(), if is_section(name) { TABLE } else { VALUE });
                 return problems
@@ -178,15 +195,19 @@ impl Written {
             {
                 continue;
             }
+            // Those of a bridge on its own.
+            if name == "BRIDGE_CONFIG" || name == "BRIDGE_BROKER" {
+                continue;
+            }
             let origin = Origin::Environment(variable.clone());
             let key = match name.strip_prefix("LISTENER_") {
                 Some(rest) => self.listener_key(rest),
-                None => GLOBAL.iter().find(|key| in_capitals(key.name) == name).map(|key| key.name.into()),
+                None => global_names().find(|key| in_capitals(key) == name).map(Into::into),
             };
             match key {
                 Some(key) => self.give(&key, text.clone(), origin, problems),
                 None => {
-                    let known: Vec<String> = GLOBAL.iter().map(|key| in_capitals(key.name)).collect();
+                    let known: Vec<String> = global_names().map(in_capitals).collect();
                     let hint = nearest(name, known.iter().map(String::as_str))
                         .map(|near| format!("; did you mean {PREFIX}{near}?"))
                         .unwrap_or_else(|| "; `katydid --print-config` prints all keys".into());
@@ -231,11 +252,16 @@ fn sorted<'a, 'i>(
     entries
 }
 
+/// The names of all keys but those of listeners.
+fn global_names() -> impl Iterator<Item = &'static str> {
+    GLOBAL.iter().map(|key| key.name).chain(bridge::names())
+}
+
 /// Whether this is the name of a key in full.
 fn is_key(name: &str) -> bool {
     match name.strip_prefix("listener.").and_then(|rest| rest.split_once('.')) {
         Some((_, key)) => LISTENER.iter().any(|known| known.name == key),
-        None => GLOBAL.iter().any(|known| known.name == name),
+        None => global_names().any(|known| known == name),
     }
 }
 
@@ -246,7 +272,7 @@ fn is_section(name: &str) -> bool {
         Some(rest) => rest
             .split_once('.')
             .is_none_or(|(_, section)| LISTENER.iter().any(|key| begins(key.name, section))),
-        None => GLOBAL.iter().any(|key| begins(key.name, name)),
+        None => global_names().any(|key| begins(key, name)),
     }
 }
 
@@ -257,7 +283,7 @@ fn in_capitals(key: &str) -> String {
 /// Says that `name`, which is `before` and `key`, is none, and which are.
 fn unknown(name: &str, before: &str, key: &str) -> String {
     let names: Vec<&str> = match before {
-        "" => GLOBAL.iter().map(|key| key.name).collect(),
+        "" => global_names().collect(),
         _ => LISTENER.iter().map(|key| key.name).collect(),
     };
     let mut sections: Vec<&str> =
@@ -266,8 +292,14 @@ fn unknown(name: &str, before: &str, key: &str) -> String {
         sections.push("listener");
     }
     sections.dedup();
-    if let Some(near) = nearest(key, names.iter().chain(&sections).copied()) {
+    // The bridge has sections below sections: what is near is looked for beside it first.
+    let beside = if key.starts_with("bridge.") { below_section(key, &names) } else { Vec::new() };
+    let near = nearest(key, beside.iter().copied());
+    if let Some(near) = near.or_else(|| nearest(key, names.iter().chain(&sections).copied())) {
         return format!("{name}: unknown key; did you mean {before}{near}?");
+    }
+    if !beside.is_empty() {
+        return format!("{name}: unknown key; allowed are {}", beside.join(", "));
     }
     let section = key.split_once('.').map_or("", |(section, _)| section);
     let allowed = match sections.contains(&section) {
@@ -276,4 +308,24 @@ fn unknown(name: &str, before: &str, key: &str) -> String {
         false => names,
     };
     format!("{name}: unknown key; allowed are {}", allowed.join(", "))
+}
+
+/// The keys and sections that are in the deepest section of a key that there is.
+fn below_section<'a>(key: &str, names: &[&'a str]) -> Vec<&'a str> {
+    let mut section = key;
+    while let Some((above, _)) = section.rsplit_once('.') {
+        section = above;
+        if is_section(section) {
+            break;
+        }
+    }
+    let mut below: Vec<&str> = Vec::new();
+    for name in names {
+        let Some(rest) = name.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let end = rest.find('.').map_or(name.len(), |dot| name.len() - rest.len() + dot);
+        if !below.contains(&&name[..end]) {
+            below.push(&name[..end]);
+        }
+    }
+    below
 }

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Type};
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
     sync::{
         Arc,
@@ -238,6 +238,26 @@ fn open_tcp(
         sockets.push(ListenSocket::Tcp(mio::net::TcpListener::from_std(listener)));
     }
     Ok((sockets, bound))
+}
+
+/// Opens a Unix socket that only this user of the system can use, at any moment: it gets its name when it has its mode. One that
+/// has the name already is replaced; whoever calls knows that nobody serves it.
+///
+/// # Errors
+/// The socket could not be made.
+pub(super) fn open_private(
+    index: usize,
+    listener: &Listener,
+    path: &Path,
+    packet_bytes: u32,
+) -> io::Result<Opened> {
+    let state = ListenerState::new(index as u16, listener, packet_bytes).map_err(io::Error::other)?;
+    let beside = path.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    let socket = mio::net::UnixListener::bind(&beside)?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&beside, path)?;
+    Ok(Opened { state: Arc::new(state), sockets: vec![ListenSocket::Unix(socket)], ready: None })
 }
 
 fn open_unix(path: &Path) -> io::Result<ListenSocket> {

@@ -5,6 +5,7 @@
 //! says. Invariant: no thread of the broker ends before the others are told; one that panics takes the process along.
 
 mod accept;
+mod bridge;
 mod connection;
 mod control;
 mod greeting;
@@ -24,6 +25,7 @@ pub(crate) use control::{EXPORT, SOCKET as CONTROL_SOCKET};
 
 use accept::{Acceptor, Admission};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
+use bridge::{Bridge, Entrance};
 use control::Answers;
 use host::{Host, Order};
 use inbox::{Inbox, Letter};
@@ -154,12 +156,15 @@ pub(crate) fn run(mut config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A thread that panics leaves a broker that is half dead: end it whole. What was acknowledged is on disk.
+/// A thread that panics leaves a broker that is half dead: end it whole. What was acknowledged is on disk. In the bridge, a
+/// panic ends one user's task; where it ends a protocol, the bridge starts again.
 fn exit_on_panic() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         print(info);
-        process::exit(PANICKED);
+        if thread::current().name() != Some(bridge::NAME) {
+            process::exit(PANICKED);
+        }
     }));
 }
 
@@ -182,6 +187,10 @@ struct Broker {
     store: OpenStore,
     /// Files to remove at the end.
     unix_sockets: Vec<PathBuf>,
+    /// The bridge until it starts, then while it runs, and its way in.
+    bridge: Option<Bridge>,
+    running_bridge: Option<bridge::Running>,
+    entrance: Option<Entrance>,
     verify_refused: Arc<AtomicU64>,
     statistics: Statistics,
     /// The counters that shards have reported since they were asked.
@@ -192,8 +201,18 @@ impl Broker {
     fn start(config: &Config) -> Result<Self, Failure> {
         let settings = &config.settings;
         let shards = config.shards.clamp(1, SHARDS);
-        let opened = listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
+        let mut opened =
+            listeners::open_all(&config.listeners, shards, |index| packet_bytes(settings, index))?;
+        let entrance = config.bridge.as_ref().map(|_| Entrance::choose(config.store.path.as_deref()));
+        let bridge = match (&config.bridge, &entrance) {
+            (Some(bridge), Some(entrance)) => Some(Bridge::open(bridge, entrance)?),
+            _ => None,
+        };
         let store = OpenStore::open(&config.store)?;
+        // Its folder is this process's alone from here on.
+        if let Some(entrance) = &entrance {
+            opened.push(entrance.open(config.listeners.len(), config)?);
+        }
         let restored = storage::restore(&*store.store)?;
         let mut polls = Vec::with_capacity(shards);
         let mut inboxes = Vec::with_capacity(shards);
@@ -224,7 +243,7 @@ impl Broker {
             clock: Clock::start(),
             connect_timeout_ms: AtomicU64::new(settings.limits.connect_timeout_ms),
             operators: Arc::default(),
-            listener_names: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
+            listener_names: opened.iter().map(|listener| listener.state.name.clone()).collect(),
         });
         let admission = Arc::new(Admission::new(
             config.max_connections,
@@ -285,6 +304,9 @@ impl Broker {
             indexing,
             store,
             unix_sockets,
+            bridge,
+            running_bridge: None,
+            entrance,
             verify_refused: verify_link.refused_counter(),
             statistics: Statistics::default(),
             reported: vec![None; shards],
@@ -297,8 +319,13 @@ impl Broker {
             let notice = self.notices.recv().await;
             self.take_notice(notice)?;
         }
+        let mut lines = std::mem::take(&mut self.ready);
+        if let Some(bridge) = self.bridge.take() {
+            lines.extend_from_slice(bridge.listening());
+            self.running_bridge = Some(bridge.start()?);
+        }
         let mut out = io::stdout().lock();
-        for line in &self.ready {
+        for line in &lines {
             // Nobody may be reading.
             let _ = writeln!(out, "listening {line}");
         }
@@ -374,6 +401,10 @@ impl Broker {
                 error!(%error, listener = state.name, "certificates cannot be read again; the old ones stay");
             }
         }
+        // The bridge's way in, which is no listener of the configuration.
+        if let Some(state) = self.states.get(config.listeners.len()) {
+            state.packet_bytes.store(packet_bytes(&config.settings, config.listeners.len()), Relaxed);
+        }
         self.admission.change_limits(
             config.max_connections,
             config.max_connections_per_address,
@@ -398,6 +429,9 @@ impl Broker {
     /// Tells all engines to end and waits until they have handed out everything.
     async fn shut_down(&mut self) -> Result<(), Failure> {
         info!("shutting down");
+        if let Some(bridge) = self.running_bridge.take() {
+            bridge.end().await;
+        }
         self.links.is_ending.store(true, Relaxed);
         for inbox in &self.links.inboxes {
             inbox.post(Letter::Shutdown);
@@ -457,6 +491,9 @@ impl Broker {
         }
         self.storage.finish();
         drop(self.store);
+        if let Some(entrance) = &self.entrance {
+            entrance.remove();
+        }
         for path in self.unix_sockets {
             // Somebody else may have removed it.
             let _ = fs::remove_file(path);

@@ -307,6 +307,7 @@ impl Client {
     /// too, unless it is kept ([`Options::session_expiry`]).
     pub async fn close(&self, limit: Duration) {
         let started = Instant::now();
+        self.deafen().await;
         let token = self.inner.shared.token().take();
         if let Some(token) = token.filter(|_| self.is_connected()) {
             let revoke = request::TokenRevoke { key: token.key };
@@ -323,6 +324,12 @@ impl Client {
         if self.command(Command::Close(limit, done)).await.is_ok() {
             let _ = is_done.await;
         }
+    }
+
+    /// Takes no more messages and events that the broker wants acknowledged: a session that outlives its connection gets them
+    /// the next time. For who knows that the end is near, and has something to do before [`Client::close`].
+    pub async fn deafen(&self) {
+        let _ = self.command(Command::Deafen).await;
     }
 
     /// A token for the password; without one the password goes on being used.

@@ -32,16 +32,23 @@ pub(crate) struct Outlet {
     line: VecDeque<(Event, u16)>,
     loose: usize,
     signals_dropped: u64,
+    /// Whether the end was asked for: nobody takes events any more, and nothing is acknowledged for them.
+    is_deaf: bool,
 }
 
 impl Outlet {
     pub(crate) fn new(queue: mpsc::Sender<Event>) -> Self {
-        Self { queue, line: VecDeque::new(), loose: 0, signals_dropped: 0 }
+        Self { queue, line: VecDeque::new(), loose: 0, signals_dropped: 0, is_deaf: false }
     }
 
     /// The queue, to wait on for room.
     pub(crate) fn queue(&self) -> mpsc::Sender<Event> {
         self.queue.clone()
+    }
+
+    /// Takes nothing more that owes an acknowledgement, so that the broker keeps it for the next connection of the session.
+    pub(crate) fn deafen(&mut self) {
+        self.is_deaf = true;
     }
 
     /// Whether something waits for room.
@@ -56,6 +63,9 @@ impl Outlet {
 
     /// An event that came under a packet id; 0 for one that owes no acknowledgement.
     pub(crate) fn push(&mut self, event: Event, packet_id: u16) -> Pushed {
+        if self.is_deaf && packet_id != 0 {
+            return Pushed::Waits;
+        }
         let Some(event) = self.at_once(event) else { return Pushed::Out };
         if packet_id == 0 {
             if self.loose >= LOOSE_MAX {
@@ -102,6 +112,9 @@ impl Outlet {
 
     /// There is room for one event. Gives the packet ids that are to be acknowledged.
     pub(crate) fn on_room(&mut self, room: Permit<'_, Event>) -> Vec<u16> {
+        if self.is_deaf {
+            self.line.retain(|(_, packet_id)| *packet_id == 0);
+        }
         let mut acks = Vec::new();
         self.pop(&mut acks, |event| {
             room.send(event);
@@ -124,6 +137,10 @@ impl Outlet {
     pub(crate) fn on_closed(&mut self) -> Vec<u16> {
         self.loose = 0;
         self.signals_dropped = 0;
+        if self.is_deaf {
+            self.line.clear();
+            return Vec::new();
+        }
         self.line.drain(..).map(|(_, packet_id)| packet_id).filter(|id| *id != 0).collect()
     }
 
@@ -169,5 +186,29 @@ impl Outlet {
             }
         }
         let _ = self.queue.send(last).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Refusal;
+
+    /// MQTT 5.0, 4.1: what is not acknowledged stays with the session.
+    #[test]
+    fn who_is_deaf_acknowledges_nothing() {
+        let event = || Event::Disconnected(Refusal::closed());
+        let (queue, mut events) = mpsc::channel(1);
+        let mut outlet = Outlet::new(queue);
+        assert_eq!(outlet.push(event(), 1), Pushed::Out);
+        assert_eq!(outlet.push(event(), 2), Pushed::Waits);
+        outlet.deafen();
+        assert_eq!(outlet.push(event(), 3), Pushed::Waits);
+        events.try_recv().expect("the first");
+        let queue = outlet.queue();
+        assert_eq!(outlet.on_room(queue.try_reserve().expect("room")), Vec::<u16>::new());
+        drop(events);
+        assert_eq!(outlet.on_closed(), Vec::<u16>::new());
+        assert_eq!(outlet.push(event(), 4), Pushed::Waits);
     }
 }

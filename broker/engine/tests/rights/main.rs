@@ -15,7 +15,7 @@ use people::{Bug, Run};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of one run of the tests.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -456,6 +456,8 @@ impl Run {
             self.judge_action(action, &states_without(&self.model, &actions, at));
         }
         for (session, topic, payload) in std::mem::take(&mut self.heard) {
+            let shown: String = String::from_utf8_lossy(&payload).chars().take(120).collect();
+            self.trace.push(format!("    {} ({session}) hears {topic}: {shown}", self.clients[session].user));
             self.judge_heard(session, &topic, &payload, &states);
         }
         for action in &actions {

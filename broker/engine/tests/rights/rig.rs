@@ -8,7 +8,7 @@ use katydid_engine::{
     ConnId, Engine, Entropy, Input, Now, Output, Peer, ReadQuery, Restored, Settings, ShardId, ShardMessage,
     Verdict, home_shard,
 };
-use katydid_store::{Limit, MemoryStore, Op, Store};
+use katydid_store::{Entry, Keep, Limit, MemoryStore, Op, Store};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -100,6 +100,12 @@ impl Rig {
         }
     }
 
+    /// The wall clock jumps, and no time passes.
+    #[allow(dead_code, reason = "for the tests of time, which share this rig")]
+    pub(crate) fn jump(&mut self, ms: i64) {
+        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(ms);
+    }
+
     /// Goes on, in an order that chance decides, until nothing waits.
     pub(crate) fn settle(&mut self) {
         loop {
@@ -118,7 +124,8 @@ impl Rig {
                     self.commit(shard);
                 }
                 _ => {
-                    (0..self.engines.len()).for_each(|shard| self.tick(shard));
+                    // What a tick's own inputs led to is committed in the next one.
+                    (0..2 * self.engines.len()).for_each(|turn| self.tick(turn % self.engines.len()));
                     for (shard, conn) in std::mem::take(&mut self.passwords) {
                         let verdict = Verdict::Good;
                         self.engines[shard].handle(self.now, Input::Verified { conn, verdict, scram: None });
@@ -175,7 +182,17 @@ impl Rig {
                     ReadQuery::Back { before, entries, bytes } => {
                         self.store.read_back(log, before, Limit { entries, bytes })
                     }
-                    ReadQuery::Since { .. } | ReadQuery::Excess { .. } => Ok(Vec::new()),
+                    ReadQuery::Since { time_ms, entries, bytes } => {
+                        self.store.seek_time(log, time_ms).and_then(|seq| match seq {
+                            Some(seq) => self.store.read(log, seq, Limit { entries, bytes }),
+                            None => Ok(Vec::new()),
+                        })
+                    }
+                    ReadQuery::Excess { most_bytes, since_ms } => {
+                        let keep = Keep { bytes: most_bytes, since_ms, ..Keep::default() };
+                        let bare = |seq| Entry { seq, time_ms: 0, bytes: Default::default() };
+                        self.store.excess(log, keep).map(|first| first.map(bare).into_iter().collect())
+                    }
                 };
                 let entries = entries.expect("memory reads");
                 self.engines[shard].handle(self.now, Input::Fetched { ticket, entries });

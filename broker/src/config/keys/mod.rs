@@ -780,4 +780,27 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Restart,
         "The form of a line on standard error.",
     ),
+    key(
+        "bridge.on",
+        Is("true"),
+        Switch { set: |d, v| d.bridge.on = v },
+        Restart,
+        "Whether legacy protocols are served, those that are on below. When it is not said: not with -p, which opens \
+         nothing else, and not without rooms.",
+    ),
+    key(
+        "bridge.allow-anonymous",
+        Preset::None { example: "true" },
+        Switch { set: |d, v| d.bridge.allow_anonymous = Some(v) },
+        Restart,
+        "Whether legacy users without password are let in. When it is not said: only where every listener of the bridge \
+         is at 127.0.0.1 or ::1. mChat has no passwords.",
+    ),
+    key(
+        "bridge.threads",
+        Is("auto"),
+        Count { least: 1, most: 64, words: &[("auto", 0)], set: |d, v| d.bridge.threads = v as usize },
+        Restart,
+        "Threads of the bridge; \"auto\" is one a processor. They sleep while nobody says anything.",
+    ),
 ];

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Unwatch(String, Done<()>, Permit),
     /// Sign in with this from now on.
     Token(Secret),
+    /// Take nothing more of what the broker wants acknowledged: what a session that stays has not got comes next time.
+    Deafen,
     /// End, after what waits is acknowledged or the time has passed.
     Close(Duration, oneshot::Sender<()>),
 }

@@ -285,7 +285,9 @@ impl Session {
                 self.options.proof = Proof::Guest;
                 self.proof = Proof::Token(token);
             }
+            Command::Deafen => self.outlet.deafen(),
             Command::Close(limit, done) => {
+                self.outlet.deafen();
                 self.closing = Some(Closing { deadline: now + limit, done: Some(done) });
             }
         }

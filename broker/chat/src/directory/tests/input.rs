@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::directory::*;
 
-const VERBS: [&str; 33] = [
+const VERBS: [&str; 34] = [
     "whoami",
     "register",
     "unregister",
@@ -24,6 +24,7 @@ const VERBS: [&str; 33] = [
     "ignore/list",
     "offer",
     "history",
+    "history/search",
     "counters",
     "board/post",
     "board/list",

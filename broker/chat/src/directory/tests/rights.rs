@@ -110,8 +110,9 @@ fn row(root: &str, kind: &str, verb: &str, body: &str) -> String {
             0 => Command::Operate { ticket, verb, body },
             _ => Command::Request { ticket, session, verb, body },
         });
-        // Reading history is answered by the place's home, once it is permitted.
-        let reads = world.said.iter().any(|effect| matches!(effect, Effect::Read { .. }));
+        // History is read, and searched, by others, once that is permitted.
+        let reads =
+            world.said.iter().any(|effect| matches!(effect, Effect::Read { .. } | Effect::Search { .. }));
         letter(&if reads { Ok(json!({})) } else { world.take_answer(ticket) })
     };
     ROLES.map(cell).into_iter().collect()
@@ -120,7 +121,7 @@ fn row(root: &str, kind: &str, verb: &str, body: &str) -> String {
 /// What each role gets, in the order of [`ROLES`]: `+` yes, otherwise the letter of [`letter`]; a line of rooms and one of
 /// groups, in the order of [`PLACES`].
 #[rustfmt::skip]
-const TABLE: [(&str, &str, [[&str; 4]; 2]); 27] = [
+const TABLE: [(&str, &str, [[&str; 4]; 2]); 28] = [
     ("create", r#"{"name":"den"}"#, [["LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx"], ["LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx", "LLxxxxxxxx"]]),
     ("create", r#"{"name":"new"}"#, [["LL++++++++", "LL++++++++", "LL++++++++", "LL++++++++"], ["LL++++++++", "LL++++++++", "LL++++++++", "LL++++++++"]]),
     ("delete", r#"{"name":"den"}"#, [["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"], ["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"]]),
@@ -142,6 +143,7 @@ const TABLE: [(&str, &str, [[&str; 4]; 2]); 27] = [
     ("settings", r#"{"name":"den","subject":"x"}"#, [["LMMMM++bM+", "LMMMM++bM+", "L???M++?M+", "LMMMM++bM+"], ["LMMMM++bM+", "LMMMM++bM+", "L???M++?M+", "LMMMM++bM+"]]),
     ("settings", r#"{"name":"den","visibility":"public"}"#, [["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"], ["LOOOOO+bO+", "LOOOOO+bO+", "L???OO+?O+", "LOOOOO+bO+"]]),
     ("history", r#"{"place":"PLACE"}"#, [["L++++++b++", "Liii+++b++", "L???+++?++", "L++++++b++"], ["Liii+++b++", "Liii+++b++", "L???+++?++", "Liii+++b++"]]),
+    ("history/search", r#"{"query":"hello","place":"PLACE"}"#, [["L++++++b++", "Liii+++b++", "L???+++?++", "L++++++b++"], ["Liii+++b++", "Liii+++b++", "L???+++?++", "Liii+++b++"]]),
     ("users", r#"{"place":"PLACE"}"#, [["L+++++++++", "Liii+++i++", "L???+++?++", "L+++++++++"], ["L+++++++++", "Liii+++i++", "L???+++?++", "L+++++++++"]]),
     ("counters", r#"{"place":"PLACE"}"#, [["L+++++++++", "L+++++++++", "L???+++?++", "L+++++++++"], ["L+++++++++", "L+++++++++", "L???+++?++", "L+++++++++"]]),
     ("board/post", r#"{"group":"den","title":"t","text":"x"}"#, [[""; 4], ["Liii+++b++", "Liii+++b++", "L???+++?++", "Liiir++br+"]]),
