@@ -39,7 +39,7 @@
 //!     client.say(&home, "Good morning", None).await?; // on the broker's disk now
 //!     while let Some(event) = events.next().await {
 //!         if let Event::Message(message) = event {
-//!             println!("{} {}: {}", message.seq, message.from, message.text().unwrap_or("..."));
+//!             println!("{} {}: {}", message.seq, message.from, message.text());
 //!         }
 //!     }
 //!     Ok(())
