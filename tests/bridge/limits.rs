@@ -44,6 +44,10 @@ fn answer(stream: &mut TcpStream, wanted: &str) -> String {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
             Err(error) => panic!("after {:?}: {error}", String::from_utf8_lossy(&answer)),
         }
+        // mChat's server asks now and then, whatever comes.
+        if answer == b"HEART\n" {
+            answer.clear();
+        }
     }
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -84,7 +88,7 @@ fn half_a_line_and_silence_holds_up_nobody_and_ends_in_time() {
         is_served(name, "127.0.0.1", door, sent, wanted);
         let came = answer(&mut half, "-");
         // Nothing but what a server of the protocol says by itself, and then the end.
-        assert!(["", "HEART\n", "HELO Welkom \n"].contains(&&*came), "{name}: {came:?}");
+        assert!(["", "HELO Welkom \n"].contains(&&*came), "{name}: {came:?}");
     }
 }
 

@@ -24,8 +24,8 @@ fn send(broker: &Broker, version: Version, bytes: &[u8]) {
 }
 
 fn connect(version: Version) -> Vec<u8> {
-    // The user name is the secret here: nobody registered it, so that a password would be refused.
-    Connect::new(version, &format!("id-{SECRET}")).user(&format!("user-{SECRET}")).bytes()
+    let user = format!("user-{SECRET}");
+    Connect::new(version, &format!("id-{SECRET}")).user(&user).password(SECRET.as_bytes()).bytes()
 }
 
 /// Bytes behind a good CONNECT, and the counter that grows.
