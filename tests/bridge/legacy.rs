@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// How long anything may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// An address at which nobody listens, and which nobody else will take: each has a loopback address of its own, whereas a
 /// port of the one that all programs share may become somebody's before it is used.

@@ -40,6 +40,8 @@ const MOST_NAMES: usize = 1000;
 
 /// Messages that wait for their senders' display names at most.
 const MOST_HEARD: usize = 128;
+/// Messages at most that are said in a new group before it is entered.
+const ALL_OF_A_NEW_GROUP: u32 = 1000;
 
 /// What the operator decided.
 #[derive(Debug, Clone)]
@@ -71,6 +73,8 @@ pub struct Session {
     open: Option<Open>,
     names: HashMap<Arc<str>, (u64, Option<String>)>,
     lookups: HashMap<Tag, Arc<str>>,
+    /// What the user is told once a group is entered.
+    invites: HashMap<Tag, Value>,
     /// What was said and not handed on yet.
     heard: VecDeque<Heard>,
     heard_ms: u64,
@@ -161,6 +165,7 @@ impl Session {
             open: None,
             names: HashMap::new(),
             lookups: HashMap::new(),
+            invites: HashMap::new(),
             heard: VecDeque::new(),
             heard_ms: now_ms,
             pinged_ms: None,
@@ -281,10 +286,11 @@ impl Session {
         side.write(map::line(&json!({"Command": "notice", "Message": text})));
     }
 
-    fn join(&mut self, group: &str, side: &mut Side<'_>) {
-        let Some(voice) = self.login.as_ref().map(|login| login.voice) else { return };
-        let tag = self.tag();
-        side.ask(voice, tag, Call::Join { place: Place::group(group), password: None, last: 0 });
+    /// Enters a group, with the last of what was said there.
+    fn join(&mut self, group: &str, last: u32, side: &mut Side<'_>) -> Tag {
+        let (tag, voice) = (self.tag(), login_voice(&self.login));
+        side.ask(voice, tag, Call::Join { place: Place::group(group), password: None, last });
+        tag
     }
 
     fn said(&mut self, now_ms: u64, place: Option<&Place>, message: &Message, side: &mut Side<'_>) {
@@ -301,20 +307,22 @@ impl Session {
         let Some(login) = &self.login else { return };
         let me = login.user.clone();
         match (text("type"), text("place").strip_prefix("group/")) {
-            ("added", Some(group)) => {
-                self.join(group, side);
+            // Members of the JSON protocol are added without being asked; so are those whom others invite. Who is told
+            // of it hears what is said from then on, in a group that is new what was said already, too.
+            (kind @ ("added" | "invitation"), Some(group)) => {
+                if kind == "invitation" {
+                    let (tag, voice) = (self.tag(), login_voice(&self.login));
+                    side.ask(voice, tag, crate::requests::join_group(group, None));
+                }
                 let invite =
                     json!({"Command": "invite", "To": self.uid(&me), "Group": group, "From": self.uid(from)});
-                side.write(map::line(&invite));
-            }
-            // Members of the JSON protocol are added without being asked; so are those whom others invite.
-            ("invitation", Some(group)) => {
-                let (tag, voice) = (self.tag(), login_voice(&self.login));
-                side.ask(voice, tag, crate::requests::join_group(group, None));
-                self.join(group, side);
-                let invite =
-                    json!({"Command": "invite", "To": self.uid(&me), "Group": group, "From": self.uid(from)});
-                side.write(map::line(&invite));
+                if json.get("created").and_then(Value::as_bool).unwrap_or(false) {
+                    side.write(map::line(&invite));
+                    self.join(group, ALL_OF_A_NEW_GROUP, side);
+                } else {
+                    let tag = self.join(group, 0, side);
+                    self.invites.insert(tag, invite);
+                }
             }
             // Said by what follows them.
             ("kicked" | "banned" | "gone", _) => {}
@@ -341,6 +349,8 @@ impl machine::Session for Session {
         if let Event::Answered { tag, outcome } = event {
             if let Some(user) = self.lookups.remove(&tag) {
                 self.named(now_ms, user, outcome, side);
+            } else if let Some(invite) = self.invites.remove(&tag) {
+                side.write(map::line(&invite));
             } else if self.open.as_ref().is_some_and(|open| open.tag == tag)
                 && let Some(open) = self.open.take()
             {

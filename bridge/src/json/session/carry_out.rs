@@ -193,7 +193,8 @@ impl Session {
             Doing::Invite { group } | Doing::LeaveRoom { group } => json!({"Group": group}),
             Doing::Create => {
                 let group = answer.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-                self.join(&group, side);
+                // Those who were added may have spoken already.
+                self.join(&group, super::ALL_OF_A_NEW_GROUP, side);
                 json!({"Group": group})
             }
             Doing::Leave { group } => {
@@ -235,7 +236,7 @@ impl Session {
         side: &mut Side<'_>,
     ) {
         for group in groups {
-            self.join(group, side);
+            self.join(group, 0, side);
         }
         let user = self.login.as_ref().map(|login| login.user.clone()).unwrap_or_default();
         let fields = json!({"UID": self.uid(&user), "Groups": groups});

@@ -204,7 +204,7 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
         Is("2"),
         Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
         Restart,
-        "Threads that verify passwords. Each costs 19MiB while it does. At most 4,096 passwords wait for one; CONNECT beyond \
+        "Threads that verify passwords. Each keeps 19MiB from the first one on. At most 4,096 passwords wait for one; CONNECT beyond \
          is refused with 0x89 (server busy) and counted in verifications_refused.",
     ),
     key(
