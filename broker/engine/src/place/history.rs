@@ -159,7 +159,7 @@ impl Engine {
                 seq: entry.seq,
                 time_ms: entry.time_ms,
                 topic: entry.topic(),
-                payload: (!entry.is_deleted).then(|| entry.payload()),
+                payload: (!entry.is_deleted && !entry.is_expired(self.now)).then(|| entry.payload()),
                 id: entry.user_property("id"),
             })
             .collect();

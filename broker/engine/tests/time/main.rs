@@ -76,6 +76,11 @@ impl Ann {
     }
 
     fn say(&mut self, topic: &str, payload: &str) -> Vec<Heard> {
+        self.say_for(None, topic, payload)
+    }
+
+    /// Says something that expires.
+    fn say_for(&mut self, expiry_secs: Option<u32>, topic: &str, payload: &str) -> Vec<Heard> {
         let publish = Publish {
             dup: false,
             qos: QoS::AtLeastOnce,
@@ -83,7 +88,10 @@ impl Ann {
             topic,
             packet_id: Some(self.packet_id()),
             topic_alias: None,
-            properties: PublishProperties::default(),
+            properties: PublishProperties {
+                message_expiry_secs: expiry_secs,
+                ..PublishProperties::default()
+            },
             payload: payload.as_bytes(),
         };
         let mut out = Vec::new();
@@ -169,6 +177,19 @@ fn a_room_keeps_what_is_not_too_old() {
     // Numbers go on.
     ann.say("room/den/msg/ann", "four");
     assert_eq!(ann.history("room/den")[0].0, 4);
+}
+
+#[test]
+fn an_expired_message_leaves_its_number_and_time() {
+    let mut ann = Ann::new();
+    ann.say_for(Some(10), "room/den/msg/ann", "soon gone");
+    ann.say("room/den/msg/ann", "stays");
+    let before = ann.history("room/den");
+    assert_eq!(before[0].2, "soon gone");
+    ann.rig.pass(10_000);
+    let after = ann.history("room/den");
+    assert_eq!((after[0].0, &after[0].1, after[0].2.as_str()), (before[0].0, &before[0].1, ""));
+    assert_eq!(after[1], before[1]);
 }
 
 #[test]
