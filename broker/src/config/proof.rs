@@ -85,8 +85,12 @@ pub(super) fn prove(sources: Arc<Sources>, written: Written) -> Result<Config, P
         let packet_bytes = draft.limits.packet_bytes;
         listener_settings.push(ListenerSettings { allow_anonymous: bridge.allow_anonymous, packet_bytes });
     }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from).min(64);
     if draft.shards == 0 {
-        draft.shards = std::thread::available_parallelism().map_or(1, usize::from).min(64);
+        draft.shards = processors;
+    }
+    if draft.verify_threads == 0 {
+        draft.verify_threads = (processors / 2).max(1);
     }
     if !draft.persistence {
         draft.store.path = None;

@@ -201,11 +201,12 @@ pub(super) static GLOBAL: &[Key<Draft>] = &[
     ),
     key(
         "threads.verify",
-        Is("2"),
-        Count { least: 1, most: 64, words: &[], set: |d, v| d.verify_threads = v as usize },
+        Is("auto"),
+        Count { least: 1, most: 64, words: &[("auto", 0)], set: |d, v| d.verify_threads = v as usize },
         Restart,
-        "Threads that verify passwords. Each keeps 19MiB from the first one on. At most 4,096 passwords wait for one; CONNECT beyond \
-         is refused with 0x89 (server busy) and counted in verifications_refused.",
+        "Threads that verify passwords; \"auto\" is one for two processors, so that a flood of logins leaves others as fast as \
+         they were. Each keeps 19MiB from the first one on. At most 4,096 passwords wait for one; CONNECT beyond is refused \
+         with 0x89 (server busy) and counted in verifications_refused.",
     ),
     key(
         "sys.interval",
