@@ -26,8 +26,9 @@ use super::{
 
 /// Passwords that wait for a thread at most.
 const QUEUE: usize = 4096;
-/// What a thread has that runs when no other wants to.
-const LAST_PRIORITY: i32 = 19;
+/// What a thread has that stands back behind others, and still gets its share of a machine on which many want to run: the
+/// lowest priority of all, 19, would make people wait for minutes there.
+const LOW_PRIORITY: i32 = 10;
 
 /// A password to check.
 pub(super) struct Check {
@@ -179,7 +180,7 @@ pub(super) fn start(
 
 fn run(queued: &Mutex<Receiver<Check>>, inboxes: &[Arc<Inbox>], openid: &OpenId, is_ending: &AtomicBool) {
     // Linux counts a priority for each thread. Where it is refused, passwords are checked all the same.
-    let _ = rustix::process::setpriority_process(None, LAST_PRIORITY);
+    let _ = rustix::process::setpriority_process(None, LOW_PRIORITY);
     loop {
         let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut check) = next else { return };
