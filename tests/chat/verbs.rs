@@ -183,7 +183,8 @@ fn everything_that_is_told_is_as_the_schema_says() {
     ann.must("group/moderators", &json!({ "name": "crew", "add": ["bob"] }));
     ann.must("group/settings", &json!({ "name": "crew", "owner": "bob" }));
     ann.must("room/kick", &json!({ "name": "den", "user": "bob" }));
-    assert_eq!(bob.subscribe("room/den/#", &[]), 1);
+    // Without a past that may still be on its way when the room goes.
+    assert_eq!(bob.subscribe("$last/0/room/den/#", &[]), 1);
     ann.must("room/delete", &json!({ "name": "den" }));
     bob.must("group/delete", &json!({ "name": "crew" }));
     let connect = Connect::lasting(V3, "carl").user("carl").password(b"secret");
